@@ -1,0 +1,1 @@
+"""Agents: reusable definitions that users run."""

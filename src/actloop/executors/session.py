@@ -1,0 +1,184 @@
+"""What an executor is: a way to open sessions in which model-written code runs.
+
+A session keeps variables between snippets. The host starts a snippet, receives what the guest says (calls of tools,
+printed text, the end), and answers the calls. No method of a session blocks on its own: each waits through the `Waiter`
+that the runtime hands it, so that the same code serves a blocking and an asynchronous runtime.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Waiter(Protocol):
+    """How a session waits for its stream; implemented once blocking and once on asyncio."""
+
+    async def ready(self, fd: int, *, write: bool = False, timeout: float | None = None) -> bool:
+        """Wait until `fd` can be read (or written).
+
+        Args:
+            fd: A file descriptor.
+            write: Wait for room to write instead of for bytes to read.
+            timeout: Seconds; None waits without end.
+
+        Returns:
+            False when the timeout passed first.
+
+        Raises:
+            AgentInterruptedError: The run was interrupted meanwhile.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLimits:
+    """Limits of a session. What an executor cannot enforce it refuses to promise.
+
+    Attributes:
+        wall: Seconds that one snippet may run; time in which the host performs a tool call is not counted.
+        memory: Bytes of memory for the guest's data.
+        output: Characters of printed output kept per snippet; the rest is cut.
+        files: Open file descriptors.
+        processes: Threads that may exist at once; new processes are always refused.
+        disk: Bytes of the private scratch folder.
+        value: Bytes that a single value sent by the guest may take on the wire.
+    """
+
+    wall: float | None = 30.0
+    memory: int = 512 * 1024 * 1024
+    output: int = 50_000
+    files: int = 64
+    processes: int = 64
+    disk: int = 16 * 1024 * 1024
+    value: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTool:
+    """What a guest needs to know of a tool that stays on the host."""
+
+    name: str
+    is_async: bool = False
+    signature: str = ""
+    parameters: tuple[str, ...] | None = None
+    """Names of positional parameters in order, for binding; None accepts anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The guest calls a tool and waits for the answer."""
+
+    id: int
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    concurrent: bool = False
+    """True when it was made from a second thread or from asyncio, so that others may come before it is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Text that the running snippet printed since the last such message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFailure:
+    """Why a snippet ended without finishing.
+
+    Attributes:
+        kind: Name of the exception's class in the guest, or `"TimeoutError"`, `"MemoryError"`, `"SandboxCrash"`.
+        message: The exception's message.
+        traceback: A traceback over the user's own lines only, as Python prints it.
+        line: 1-based line of the user's program at which it failed, if known.
+        source: Text of that line.
+        hint: One sentence on what to do, for the model; may be empty.
+        lost: True when the session died and its variables are gone.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+    line: int | None = None
+    source: str = ""
+    hint: str = ""
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A snippet has ended: the value of its last expression and what it printed, or why it failed.
+
+    Attributes:
+        output: The value of the last expression. What cannot be encoded arrives as a `guest.Opaque` holding its `repr`.
+        logs: Everything printed, cut at the session's output limit.
+        failure: None when the snippet ran to its end.
+    """
+
+    output: Any = None
+    logs: str = ""
+    failure: GuestFailure | None = None
+
+
+class Session(ABC):
+    """One sandbox, alive from the first snippet to `close`."""
+
+    @abstractmethod
+    async def define(
+        self, waiter: Waiter, *, tools: Sequence[RemoteTool] = (), variables: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make tools callable and variables visible in the guest; a tool replaces a builtin of the same name.
+
+        Raises:
+            InterpreterError: A variable cannot be sent; the message names it.
+        """
+
+    @abstractmethod
+    async def start(self, code: str, waiter: Waiter) -> None:
+        """Begin to run a snippet. Only one may run at a time."""
+
+    @abstractmethod
+    async def receive(self, waiter: Waiter) -> Call | Printed | Finished:
+        """The next thing that the guest says. Limits are kept here: a guest over its time is interrupted, then killed.
+
+        A guest that dies, floods or breaks the protocol ends the snippet with a `Finished` whose failure is `lost`.
+        """
+
+    @abstractmethod
+    async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
+        """Answer a call with its result."""
+
+    @abstractmethod
+    async def fail(self, call_id: int, kind: str, message: str, waiter: Waiter) -> None:
+        """Answer a call with an exception: it is raised in the guest at the place of the call."""
+
+    @abstractmethod
+    async def stop(self, call_id: int, waiter: Waiter) -> None:
+        """Answer a call by ending the snippet (the final answer was given): nothing after the call runs."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Interrupt the running snippet; callable from any thread. It is killed if it does not end soon."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the session and free what it holds; idempotent, never raises, callable from any thread."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """False once the guest has died or `close` was called."""
+
+
+class SessionExecutor(Protocol):
+    """Opens sessions. Safe to share between threads and runs."""
+
+    async def open_session(self, waiter: Waiter) -> Session:
+        """A fresh session with no variables."""
+        ...

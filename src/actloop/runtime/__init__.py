@@ -1,0 +1,1 @@
+"""Performs effects: blocking or on asyncio, through one gateway."""

@@ -1,0 +1,1 @@
+"""Tools: functions on the host that an agent may call."""

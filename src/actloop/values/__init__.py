@@ -1,0 +1,1 @@
+"""Plain values that every other part speaks of: messages, usage, events."""
