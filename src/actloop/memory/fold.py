@@ -1,0 +1,133 @@
+"""Folds a run's events into its memory, and into the items that a stream hands out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from actloop import errors
+from actloop.memory.steps import (
+    ActionOutput,
+    ActionStep,
+    FinalAnswerStep,
+    MemoryStep,
+    PlanningStep,
+    SystemPromptStep,
+    TaskStep,
+    ToolCall,
+)
+from actloop.values import events
+from actloop.values.usage import Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actloop.memory.memory import AgentMemory
+    from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
+
+StreamItem: TypeAlias = "ChatMessageStreamDelta | ToolCall | ActionOutput | MemoryStep"
+
+
+class MemoryFold:
+    """Feeds one run's events into a memory. `step` is the action step in progress, `finished` the one just ended."""
+
+    def __init__(self, memory: AgentMemory) -> None:
+        self.memory = memory
+        self.step: ActionStep | None = None
+        self._plan_reply: ChatMessage | None = None
+        self._plan_started = 0.0
+
+    def apply(self, event: events.Event) -> StreamItem | None:
+        """Take one event; returns what a stream hands out for it.
+
+        Finished steps are returned before they are in the memory, so that callbacks can see and change them first:
+        `keep` puts them there.
+        """
+        match event:
+            case events.Delta():
+                return event.delta
+            case events.RunStarted():
+                self._begin(event)
+            case events.StepStarted():
+                self.step = ActionStep(step_number=event.number, timing=Timing(event.time))
+            case events.ModelReplied():
+                self._reply(event)
+            case events.PlanMade():
+                return self._plan(event)
+            case events.ProgramStarted():
+                return self._program(event)
+            case events.ProgramFinished() if self.step is not None:
+                self.step.action_output = event.output
+                if event.error_kind is None:
+                    return ActionOutput(event.output, event.answered)
+            case events.StepFinished() if self.step is not None:
+                return self._finish(self.step, event)
+            case events.RunFinished() if event.state in ("success", "max_steps_error"):
+                return FinalAnswerStep(event.answer)
+            case _:
+                pass
+        return None
+
+    def keep(self, step: MemoryStep) -> None:
+        """Put a finished step into the memory."""
+        if not isinstance(step, FinalAnswerStep):
+            self.memory.append(step)
+
+    def _begin(self, event: events.RunStarted) -> None:
+        if self.memory.system_prompt.system_prompt != event.system_prompt:
+            self.memory.system_prompt = SystemPromptStep(event.system_prompt, self.memory.system_prompt.examples)
+        self.memory.append(TaskStep(task=event.task, task_images=event.images or None, prompt=event.prompt))
+
+    def _reply(self, event: events.ModelReplied) -> None:
+        if event.purpose == "plan":
+            self._plan_reply, self._plan_started = event.message, event.time - event.seconds
+        elif self.step is not None:
+            self.step.model_output_message = event.message
+            self.step.model_output = event.message.content
+            self.step.token_usage = event.message.token_usage
+
+    def _plan(self, event: events.PlanMade) -> PlanningStep | None:
+        if self._plan_reply is None:
+            return None
+        reply, self._plan_reply = self._plan_reply, None
+        return PlanningStep(
+            model_input_messages=None,
+            model_output_message=reply,
+            plan=event.plan,
+            timing=Timing(self._plan_started, event.time),
+            token_usage=reply.token_usage,
+        )
+
+    def _program(self, event: events.ProgramStarted) -> ToolCall:
+        call = ToolCall(name="python_interpreter", arguments=event.code, id=event.id)
+        if self.step is not None:
+            self.step.code_action = event.code
+            self.step.tool_calls = [call]
+        return call
+
+    def _finish(self, step: ActionStep, event: events.StepFinished) -> ActionStep:
+        self.step = None
+        step.observations = event.observation
+        if event.error is not None:
+            step.error = error_of(event.error_kind, event.error)
+        step.action_output = event.output
+        step.is_final_answer = event.answered
+        step.timing = Timing(step.timing.start_time, event.time)
+        return step
+
+
+def error_of(kind: str | None, message: str) -> errors.AgentError:
+    """The `AgentError` that an event tells of, by the name of its class."""
+    cls: Any = getattr(errors, kind or "", None)
+    if not (isinstance(cls, type) and issubclass(cls, errors.AgentError)):
+        cls = errors.AgentError
+    return cls(message)
+
+
+def replayed(stored: Iterable[events.Event], memory: AgentMemory) -> AgentMemory:
+    """A memory rebuilt from a stored run's events."""
+    fold = MemoryFold(memory)
+    for event in stored:
+        item = fold.apply(event)
+        if isinstance(item, MemoryStep):
+            fold.keep(item)
+    return memory
