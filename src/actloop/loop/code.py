@@ -1,0 +1,171 @@
+"""The loop of a code agent: ask for a program, run it, show what came of it, until it gives the answer."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actloop.loop import wording
+from actloop.loop.effects import Answer, Check, Execute, Generate
+from actloop.loop.parsing import Misread, Program, parse_reply
+from actloop.loop.planning import PlanPrompts, is_due, make_plan
+from actloop.values.events import ProgramStarted, StepFinished, StepStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from actloop.loop.effects import Effect, Execution, Loop
+    from actloop.values.events import Event
+    from actloop.values.messages import ChatMessage
+
+OBSERVATION = "Observation:"
+
+
+class CodePrompts(PlanPrompts, Protocol):
+    """Renders the messages of a code agent's run."""
+
+    def closing_messages(self) -> list[ChatMessage]:
+        """Messages that ask for an answer in prose when the steps are used up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTask:
+    """Everything that a code agent's loop is given.
+
+    Attributes:
+        conversation: Gives the messages so far; the runtime keeps them up to date with the events.
+        prompts: Renders plans and the closing question.
+        tags: Opening and closing tag of a program in a reply.
+        max_steps: Steps allowed; with 0 the model is asked for an answer at once.
+        planning_interval: A plan is made before the first step and every so many steps; None for no plans.
+        output_limit: Characters of printed output that the model is shown of one step.
+        grammar: GBNF grammar of a reply, or None.
+        response_format: Response format of a structured reply, or None.
+        begun: Whether the conversation already holds earlier runs.
+    """
+
+    conversation: Conversation
+    prompts: CodePrompts
+    tags: tuple[str, str]
+    max_steps: int
+    planning_interval: int | None = None
+    output_limit: int = wording.OUTPUT_LIMIT
+    grammar: str | None = None
+    response_format: dict[str, Any] | None = None
+    begun: bool = False
+
+
+class Conversation(Protocol):
+    """The messages of a run so far."""
+
+    def messages(self) -> list[ChatMessage]:
+        """A list that nobody changes afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A program and what the model was shown of it, to notice when it goes in circles."""
+
+    code: str
+    shown: tuple[str | None, str | None]
+
+
+def code_loop(task: CodeTask) -> Loop:
+    """The whole run of a code agent, as effects and events."""
+    last: _Attempt | None = None
+    repeats = 0
+    for number in range(1, task.max_steps + 1):
+        if is_due(number, task.planning_interval):
+            first = number == 1 and not task.begun
+            yield from make_plan(task.prompts, first=first, remaining=task.max_steps - number + 1)
+        yield StepStarted(number=number)
+        program = yield from _ask(task, retry=repeats)
+        if isinstance(program, Misread):
+            yield StepFinished(number=number, error_kind="AgentParsingError", error=program.message)
+            continue
+        ended = yield from _run(task, number, program)
+        attempt = _Attempt(program.code, (ended.observation, ended.error))
+        if last is not None and wording.same_program(attempt.code, last.code) and attempt.shown == last.shown:
+            repeats += 1
+            ended = wording.noting_repetition(ended)
+        else:
+            repeats = 0
+        last = attempt
+        yield ended
+        if ended.answered:
+            return Answer(ended.output)
+    return (yield from _close(task))
+
+
+def _ask(task: CodeTask, *, retry: int) -> Generator[Effect | Event, Any, Program | Misread]:
+    """Ask for a program.
+
+    The closing tag stops generation, for a model that does not know when to end. Where it stood inside a string of the
+    program, the reply was cut short, and the model is asked again without that stop.
+    """
+    closing = task.tags[1]
+    stops = (OBSERVATION,) if closing in task.tags[0] or task.grammar else (OBSERVATION, f"\n{closing}")
+    # Going in circles at temperature 0 goes on for ever; a warmer reply leaves the circle.
+    temperature = wording.RETRY_TEMPERATURE if retry else None
+    reply = yield _action(task, stops, temperature)
+    parsed = parse_reply(reply.text, task.tags)
+    if isinstance(parsed, Program) and len(stops) > 1 and _cut_inside_string(parsed.code):
+        reply = yield _action(task, stops[:1], temperature)
+        parsed = parse_reply(reply.text, task.tags)
+    return parsed
+
+
+def _action(task: CodeTask, stops: tuple[str, ...], temperature: float | None) -> Generate:
+    return Generate(
+        task.conversation.messages(),
+        stop=stops,
+        grammar=task.grammar,
+        response_format=task.response_format,
+        temperature=temperature,
+    )
+
+
+def _cut_inside_string(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except SyntaxError as error:
+        return "unterminated" in (error.msg or "")
+    except (ValueError, RecursionError, MemoryError):
+        return False
+    return False
+
+
+def _run(task: CodeTask, number: int, program: Program) -> Generator[Effect | Event, Any, StepFinished]:
+    """Run a program, and say how the step ended."""
+    name = f"program_{number}"
+    yield ProgramStarted(id=name, code=program.code)
+    execution: Execution = yield Execute(name, program.code)
+    if execution.answered:
+        refusal: str | None = yield Check(execution.output)
+        if refusal is None:
+            logs = wording.printed(execution.logs, task.output_limit)
+            return StepFinished(number=number, observation=logs or None, output=execution.output, answered=True)
+        return StepFinished(
+            number=number, output=execution.output, error_kind="AgentError", error=wording.refused(refusal)
+        )
+    if execution.failure is not None:
+        return StepFinished(
+            number=number,
+            observation=wording.printed(execution.logs, task.output_limit) or None,
+            error_kind="AgentExecutionError",
+            error=wording.failed(execution.failure),
+        )
+    shown = wording.ran(execution.output, execution.logs, task.output_limit)
+    return StepFinished(number=number, observation=shown, output=execution.output)
+
+
+def _close(task: CodeTask) -> Generator[Effect | Event, Any, Answer]:
+    """The steps are used up: ask for an answer in prose."""
+    number = task.max_steps + 1
+    yield StepStarted(number=number)
+    reply: ChatMessage = yield Generate(task.prompts.closing_messages(), purpose="answer")
+    yield StepFinished(number=number, error_kind="AgentMaxStepsError", error="Reached max steps.", output=reply.text)
+    return Answer(reply.text, "max_steps_error")

@@ -1,0 +1,131 @@
+"""Runs a program in a run's sandbox session, answering its calls through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from actloop.errors import AgentInterruptedError
+from actloop.executors.session import Call, Finished, Printed, RemoteTool, Session
+from actloop.loop.effects import Execute, Execution
+from actloop.runtime.gateway import Raised, Returned, is_async
+from actloop.values import events
+
+if TYPE_CHECKING:
+    from actloop.memory.fold import StreamItem
+    from actloop.runtime.ports import Handle, Port
+    from actloop.runtime.run import Run
+
+
+async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, StreamItem | None]:
+    """Run a program to its end; returns what came of it, and the item for the stream."""
+    start = run.now()
+    program = _Program(run, port)
+    ended = await program.run(effect.code)
+    failure = None if program.answer is not None else ended.failure
+    execution = Execution(
+        output=program.answer.value if program.answer is not None else ended.output,
+        logs=ended.logs,
+        failure=failure,
+        answered=program.answer is not None,
+    )
+    item = run.emit(
+        events.ProgramFinished(
+            id=effect.id,
+            output=execution.output,
+            logs=execution.logs,
+            error_kind=failure.kind if failure else None,
+            error=failure.message if failure else None,
+            answered=execution.answered,
+            lost=ended.failure is not None and ended.failure.lost,
+            seconds=run.now() - start,
+        )
+    )
+    return execution, item
+
+
+async def open_session(run: Run, port: Port) -> Session:
+    """The run's session: the one it has, or a fresh one that knows the tools and variables."""
+    if run.session is not None and run.session.alive:
+        return run.session
+    run.close()
+    run.session = await run.executor.open_session(port)
+    await define(run, run.session, port, run.variables)
+    return run.session
+
+
+async def define(run: Run, session: Session, port: Port, variables: dict[str, Any]) -> None:
+    """Tell a session of the run's tools and of variables."""
+    tools = [
+        RemoteTool(name=name, is_async=is_async(tool), parameters=tuple(getattr(tool, "inputs", None) or ()))
+        for name, tool in run.gateway.tools.items()
+    ]
+    await session.define(port, tools=tools, variables=variables)
+
+
+class _Program:
+    """One program while it runs."""
+
+    def __init__(self, run: Run, port: Port) -> None:
+        self._run = run
+        self._port = port
+        self._beside: list[Handle] = []
+        self.answer: Returned | None = None
+
+    async def run(self, code: str) -> Finished:
+        session = await open_session(self._run, self._port)
+        try:
+            await session.start(code, self._port)
+            ended = await self._attend(session)
+            for handle in self._beside:
+                await handle.wait()
+        except (AgentInterruptedError, KeyboardInterrupt):
+            await self._end_early(session)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._run.close()
+            raise
+        if not session.alive:
+            self._run.close()
+        return ended
+
+    async def _attend(self, session: Session) -> Finished:
+        """Do what the program asks for until it ends."""
+        while True:
+            match await session.receive(self._port):
+                case Finished() as ended:
+                    return ended
+                case Printed(text):
+                    self._run.emit(events.Printed(text=text))
+                case Call(concurrent=True) as call:
+                    self._beside.append(self._port.start(partial(self._answer, session, call)))
+                case Call() as call:
+                    await self._answer(session, call)
+
+    async def _answer(self, session: Session, call: Call) -> None:
+        run = self._run
+        outcome = await run.gateway.call(self._port, call.name, call.args, call.kwargs, within=run.active)
+        match outcome:
+            case Returned(final=True):
+                self.answer = outcome
+                await session.stop(call.id, self._port)
+            case Returned(value=value):
+                await session.answer(call.id, value, self._port)
+            case Raised(kind, message):
+                await session.fail(call.id, kind, message, self._port)
+
+    async def _end_early(self, session: Session) -> None:
+        """Interrupt the program. A session that obeys lives on, for a conversation that continues."""
+        self._run.interrupt.clear()
+        session.interrupt()
+        while session.alive:
+            match await session.receive(self._port):
+                case Finished():
+                    break
+                case Call() as call:
+                    await session.fail(call.id, "KeyboardInterrupt", "the run was interrupted", self._port)
+                case Printed():
+                    pass
+        if not session.alive:
+            self._run.close()

@@ -1,0 +1,138 @@
+"""The single place through which every tool call of every agent passes."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from actloop.errors import AgentError, AgentInterruptedError, AgentToolCallError
+from actloop.tools.validation import bind_arguments
+from actloop.values.events import Event, ToolCalled, ToolReturned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actloop.runtime.ports import Port
+
+FINAL_ANSWER = "final_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A call's result. `final` marks the run's answer."""
+
+    value: Any
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A call's error, as the caller sees it: name of the exception's class, and its message."""
+
+    kind: str
+    message: str
+
+
+class Gateway:
+    """Validates, performs and records tool calls.
+
+    Args:
+        tools: Everything that may be called, by name; managed agents are tools here.
+    """
+
+    def __init__(self, tools: Mapping[str, Any]) -> None:
+        self.tools = tools
+        self.emit: Callable[[Event], Any] = _unheard
+        self._calls = 0
+
+    async def call(
+        self,
+        port: Port,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        origin: Literal["code", "message"] = "code",
+        within: Callable[[], Any],
+    ) -> Returned | Raised:
+        """Perform one call.
+
+        Args:
+            port: Waits for the tool.
+            name: Name of the tool.
+            args: Positional arguments.
+            kwargs: Named arguments.
+            origin: Whether a program or a message of the model made the call.
+            within: Gives the context manager under which the tool runs.
+
+        Returns:
+            The result, or the error: whatever a tool raises is an answer to its caller, not the end of the run.
+        """
+        self._calls += 1
+        call_id = f"call_{self._calls}"
+        self.emit(ToolCalled(id=call_id, name=name, args=list(args), kwargs=dict(kwargs), origin=origin))
+        start = time.perf_counter()
+        try:
+            value = await self._perform(port, name, args, kwargs, within)
+        except AgentInterruptedError:
+            raise
+        except Exception as error:
+            raised = Raised(type(error).__name__, _message(error))
+            seconds = time.perf_counter() - start
+            self.emit(ToolReturned(id=call_id, error_kind=raised.kind, error=raised.message, seconds=seconds))
+            return raised
+        self.emit(ToolReturned(id=call_id, result=value, seconds=time.perf_counter() - start))
+        return Returned(value, final=name == FINAL_ANSWER)
+
+    async def _perform(
+        self,
+        port: Port,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        within: Callable[[], Any],
+    ) -> Any:
+        tool = self.tools.get(name)
+        if tool is None:
+            raise AgentToolCallError(f"there is no tool named {name!r}; there are: {', '.join(sorted(self.tools))}")
+        bound = bind_arguments(tool, args, kwargs)
+
+        async def awaited(make: Callable[[], Any]) -> Any:
+            with within():
+                return await make()
+
+        def called() -> Any:
+            with within():
+                return tool(**bound)
+
+        if is_async(tool):
+            return await port.wait_for(partial(awaited, partial(tool, **bound)))
+        value = await port.call(called)
+        if inspect.isawaitable(value):
+            return await port.wait_for(partial(awaited, lambda: value))
+        return value
+
+
+def _unheard(event: Event) -> None:  # noqa: ARG001
+    """Until a run listens."""
+
+
+def is_async(tool: Any) -> bool:
+    """Whether calling the tool gives an awaitable."""
+    if hasattr(tool, "is_async"):
+        return bool(tool.is_async)
+    return inspect.iscoroutinefunction(tool) or inspect.iscoroutinefunction(getattr(tool, "forward", None))
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, AgentError):
+        return error.message
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return repr(error.args[0])
+    try:
+        return str(error)
+    except Exception:
+        return "(its message could not be read)"

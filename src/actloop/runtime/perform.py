@@ -1,0 +1,150 @@
+"""Drives a loop: performs each effect, notes each fact, hands out the items of the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError
+from actloop.loop.effects import Check, Execute, Generate
+from actloop.memory.steps import FinalAnswerStep
+from actloop.runtime import execution
+from actloop.values.events import Delta, Event, ModelReplied, RunFinished
+from actloop.values.messages import StreamedReply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from actloop.loop.effects import Answer, Loop
+    from actloop.memory.fold import StreamItem
+    from actloop.runtime.ports import Port
+    from actloop.runtime.run import Run
+    from actloop.values.messages import ChatMessage
+
+
+async def drive(run: Run, loop: Loop, begun: Event, port: Port) -> AsyncGenerator[StreamItem]:
+    """Run a loop to its end.
+
+    Args:
+        run: The run's state.
+        loop: A fresh loop.
+        begun: The event that opens the run.
+        port: Waits and calls, blocking or on asyncio.
+
+    Yields:
+        Deltas, calls, outputs and finished steps as they come; the last is a `FinalAnswerStep`.
+
+    Raises:
+        AgentGenerationError: The model could not reply.
+        AgentInterruptedError: The run was interrupted.
+    """
+    try:
+        run.emit(begun)
+        performed = _Performed()
+        async with aclosing(_steps(run, loop, port, performed)) as items:
+            async for item in items:
+                yield item
+        answer: Answer = performed.outcome
+        run.emit(RunFinished(state=answer.state, answer=answer.value, usage=run.ledger.total()))
+        yield FinalAnswerStep(answer.value)
+    except BaseException as error:
+        _note_end(run, error)
+        raise
+    finally:
+        loop.close()
+        port.close()
+        if run.parent is not None:
+            run.parent.ledger.add(run.ledger.total())
+
+
+def _note_end(run: Run, error: BaseException) -> None:
+    """A run that ended without an answer says why."""
+    if run.state != "running":
+        return
+    stopped = (AgentInterruptedError, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
+    run.emit(
+        RunFinished(
+            state="interrupted" if isinstance(error, stopped) else "failed",
+            usage=run.ledger.total(),
+            error_kind=type(error).__name__,
+            error=str(error),
+        )
+    )
+
+
+class _Performed:
+    """The outcome of an effect, beside the items that performing it hands out."""
+
+    outcome: Any = None
+
+
+async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncGenerator[StreamItem]:
+    send: Callable[[], Any] = partial(loop.send, None)
+    while True:
+        run.interrupt.check()
+        try:
+            asked = send()
+        except StopIteration as end:
+            result.outcome = end.value
+            return
+        performed = _Performed()
+        match asked:
+            case Event():
+                item = run.emit(asked)
+                if item is not None:
+                    await port.call(partial(run.finished, item))
+                    yield item
+            case Generate():
+                async with aclosing(_generate(run, asked, port, performed)) as items:
+                    async for item in items:
+                        yield item
+            case Execute():
+                performed.outcome, item = await execution.execute(run, asked, port)
+                if item is not None:
+                    yield item
+            case Check():
+                performed.outcome = await port.call(partial(_refusal, run, asked.answer))
+        send = partial(loop.send, performed.outcome)
+
+
+async def _generate(run: Run, effect: Generate, port: Port, performed: _Performed) -> AsyncGenerator[StreamItem]:
+    options: dict[str, Any] = {"stop_sequences": list(effect.stop) or None}
+    if effect.grammar is not None and getattr(run.model, "supports_grammar", False):
+        options["grammar"] = effect.grammar
+    if effect.response_format is not None:
+        options["response_format"] = effect.response_format
+    if effect.temperature is not None:
+        options["temperature"] = effect.temperature
+    start = run.now()
+    try:
+        if run.stream:
+            reply = StreamedReply()
+            async for delta in port.stream(run.model, effect.messages, **options):
+                reply.add(delta)
+                run.emit(Delta(delta=delta))
+                yield delta
+            message = reply.message()
+        else:
+            message: ChatMessage = await port.generate(run.model, effect.messages, **options)
+    except AgentError:
+        raise
+    except Exception as error:
+        raise AgentGenerationError(f"Error in generating model output:\n{type(error).__name__}: {error}") from error
+    run.emit(ModelReplied(purpose=effect.purpose, message=message, seconds=run.now() - start))
+    performed.outcome = message
+
+
+def _refusal(run: Run, answer: Any) -> str | None:
+    """Why one of the user's checks refuses the answer, or None."""
+    for check in run.checks:
+        name = getattr(check, "__name__", type(check).__name__)
+        try:
+            with run.active():
+                accepted = check(answer, run.memory, agent=run.agent)
+        except Exception as error:
+            return f"Check {name} failed with error: {type(error).__name__}: {error}"
+        if not accepted:
+            return f"Check {name} did not accept the answer {answer!r}"[:500]
+    return None

@@ -1,0 +1,158 @@
+"""A run: everything that belongs to one task of one agent."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from actloop.memory.fold import MemoryFold, StreamItem
+from actloop.memory.steps import ActionStep, PlanningStep
+from actloop.runtime.ports import Interrupt
+from actloop.values import events
+from actloop.values.usage import Timing, TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from actloop.executors.session import Session
+    from actloop.memory.callbacks import CallbackRegistry
+    from actloop.memory.memory import AgentMemory
+    from actloop.models.base import Model
+    from actloop.runtime.gateway import Gateway
+
+RunState = Literal["running", "success", "max_steps_error", "interrupted", "failed"]
+
+
+class EventSink(Protocol):
+    """Something that is told of every event: a journal, a screen."""
+
+    def append(self, run_id: str, event: events.Event) -> None:
+        """Take one event of a run; called in order, never raises."""
+        ...
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Tokens of a run, those of its sub-agents' runs included."""
+
+    usage: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0))
+    complete: bool = True
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, usage: TokenUsage | None) -> None:
+        """Count a reply's tokens; None means that its service reported none."""
+        with self._lock:
+            if usage is None:
+                self.complete = False
+            else:
+                self.usage = self.usage + usage
+
+    def total(self) -> TokenUsage | None:
+        """The tokens; None if any reply's are unknown."""
+        return self.usage if self.complete else None
+
+
+current_run: ContextVar[Run | None] = ContextVar("actloop_run", default=None)
+"""The run for which the user's code (a tool, a callback, a check) is being called."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """State of one run. Nothing of it is shared with another run of the same agent.
+
+    Attributes:
+        agent: The agent, handed to the user's callbacks and checks.
+        agent_name: Its name, for the journal.
+        model: The model that is asked.
+        memory: The conversation; continued runs use that of the run before.
+        gateway: The only way to a tool.
+        executor: Opens the sandbox session when a program comes; None for an agent that runs none.
+        variables: Extra variables of the task, by name.
+        session: The sandbox, once there is one.
+        sinks: Told of every event, in order.
+        stream: Whether replies are streamed.
+    """
+
+    agent: Any
+    agent_name: str
+    model: Model
+    memory: AgentMemory
+    gateway: Gateway
+    executor: Any = None
+    callbacks: CallbackRegistry | None = None
+    checks: Sequence[Callable[..., Any]] = ()
+    variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    session: Session | None = None
+    sinks: Sequence[EventSink] = ()
+    stream: bool = False
+    max_steps: int = 20
+    parent: Run | None = None
+    now: Callable[[], float] = time.time
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    ledger: Ledger = field(default_factory=Ledger)
+    state: RunState = "running"
+    answer: Any = None
+    step_number: int = 0
+    timing: Timing = field(default_factory=lambda: Timing(0.0))
+
+    def __post_init__(self) -> None:
+        self.fold = MemoryFold(self.memory)
+        self._lock = threading.Lock()
+        self.gateway.emit = self.emit
+
+    def emit(self, event: events.Event) -> StreamItem | None:
+        """Note a fact: stamp it, hand it to every sink, fold it into the memory."""
+        event = replace(event, time=self.now())
+        with self._lock:
+            self._count(event)
+            item = self.fold.apply(event)
+            for sink in self.sinks:
+                sink.append(self.id, event)
+        return item
+
+    def _count(self, event: events.Event) -> None:
+        match event:
+            case events.RunStarted():
+                self.timing = Timing(event.time)
+            case events.StepStarted():
+                self.step_number = event.number
+            case events.ModelReplied():
+                self.ledger.add(event.message.token_usage)
+            case events.RunFinished():
+                self.state, self.answer = event.state, event.answer
+                self.timing = Timing(self.timing.start_time, event.time)
+            case _:
+                pass
+
+    def finished(self, step: StreamItem) -> None:
+        """Call the user's callbacks with a finished step, then put it into the memory."""
+        if not isinstance(step, ActionStep | PlanningStep):
+            return
+        if self.callbacks:
+            with self.active():
+                self.callbacks.callback(step, agent=self.agent)
+            # A callback may have edited any step in a way that no attribute tells of.
+            self.memory.touch()
+        self.memory.append(step)
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        """While the user's code runs: sub-agents that it calls become children of this run."""
+        token = current_run.set(self)
+        try:
+            yield
+        finally:
+            current_run.reset(token)
+
+    def close(self) -> None:
+        """End the sandbox session; idempotent."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.close()
