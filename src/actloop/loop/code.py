@@ -73,6 +73,17 @@ class _Attempt:
     shown: tuple[str | None, str | None]
 
 
+def code_step(task: CodeTask, number: int) -> Loop:
+    """A single step, for callers that take a run apart; the answer's value is None when the step gave none."""
+    program = yield from _ask(task, retry=0)
+    if isinstance(program, Misread):
+        yield StepFinished(number=number, error_kind="AgentParsingError", error=program.message)
+        return Answer(None)
+    ended = yield from _run(task, number, program)
+    yield ended
+    return Answer(ended.output if ended.answered else None)
+
+
 def code_loop(task: CodeTask) -> Loop:
     """The whole run of a code agent, as effects and events."""
     last: _Attempt | None = None

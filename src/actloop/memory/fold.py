@@ -83,7 +83,8 @@ class MemoryFold:
         elif self.step is not None:
             self.step.model_output_message = event.message
             self.step.model_output = event.message.content
-            self.step.token_usage = event.message.token_usage
+            used, more = self.step.token_usage, event.message.token_usage
+            self.step.token_usage = used + more if used is not None and more is not None else more
 
     def _plan(self, event: events.PlanMade) -> PlanningStep | None:
         if self._plan_reply is None:

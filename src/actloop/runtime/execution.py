@@ -45,6 +45,14 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
     return execution, item
 
 
+async def prepare(run: Run, port: Port) -> None:
+    """Hand a run's variables to its sandbox before the model is asked: one that cannot be sent then costs nothing."""
+    if run.session is not None and run.session.alive:
+        await define(run, run.session, port, run.new_variables)
+    elif run.executor is not None and run.variables:
+        await open_session(run, port)
+
+
 async def open_session(run: Run, port: Port) -> Session:
     """The run's session: the one it has, or a fresh one that knows the tools and variables."""
     if run.session is not None and run.session.alive:

@@ -116,7 +116,7 @@ class Gateway:
         return value
 
 
-def _unheard(event: Event) -> None:  # noqa: ARG001
+def _unheard(event: Event) -> None:
     """Until a run listens."""
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError
 from actloop.loop.effects import Check, Execute, Generate
-from actloop.memory.steps import FinalAnswerStep
 from actloop.runtime import execution
+from actloop.tools.types import handle_agent_output_types
 from actloop.values.events import Delta, Event, ModelReplied, RunFinished
 from actloop.values.messages import StreamedReply
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from actloop.values.messages import ChatMessage
 
 
-async def drive(run: Run, loop: Loop, begun: Event, port: Port) -> AsyncGenerator[StreamItem]:
+async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncGenerator[StreamItem]:
     """Run a loop to its end.
 
     Args:
         run: The run's state.
         loop: A fresh loop.
-        begun: The event that opens the run.
+        begun: The event that opens the run; None for a single step, which is no run of its own.
         port: Waits and calls, blocking or on asyncio.
 
     Yields:
@@ -41,14 +41,19 @@ async def drive(run: Run, loop: Loop, begun: Event, port: Port) -> AsyncGenerato
         AgentInterruptedError: The run was interrupted.
     """
     try:
-        run.emit(begun)
+        if begun is not None:
+            run.emit(begun)
+        await execution.prepare(run, port)
         performed = _Performed()
         async with aclosing(_steps(run, loop, port, performed)) as items:
             async for item in items:
                 yield item
         answer: Answer = performed.outcome
-        run.emit(RunFinished(state=answer.state, answer=answer.value, usage=run.ledger.total()))
-        yield FinalAnswerStep(answer.value)
+        value = handle_agent_output_types(answer.value)
+        item = run.emit(RunFinished(state=answer.state, answer=value, usage=run.ledger.total()))
+        if item is not None and begun is not None:
+            await port.call(partial(run.finished, item))
+            yield item
     except BaseException as error:
         _note_end(run, error)
         raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from actloop.memory.fold import MemoryFold, StreamItem
-from actloop.memory.steps import ActionStep, PlanningStep
+from actloop.memory.steps import MemoryStep
 from actloop.runtime.ports import Interrupt
 from actloop.values import events
 from actloop.values.usage import Timing, TokenUsage
@@ -72,14 +72,18 @@ class Run:
         memory: The conversation; continued runs use that of the run before.
         gateway: The only way to a tool.
         executor: Opens the sandbox session when a program comes; None for an agent that runs none.
-        variables: Extra variables of the task, by name.
+        variables: Extra variables of the conversation, by name.
+        new_variables: Those that came with this run's task.
         session: The sandbox, once there is one.
+        continues: Id of the run whose conversation this one continues.
+        keeps_steps: Whether finished steps go into the memory; not when the caller puts them there.
         sinks: Told of every event, in order.
         stream: Whether replies are streamed.
     """
 
     agent: Any
     agent_name: str
+    task: str
     model: Model
     memory: AgentMemory
     gateway: Gateway
@@ -87,7 +91,10 @@ class Run:
     callbacks: CallbackRegistry | None = None
     checks: Sequence[Callable[..., Any]] = ()
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    new_variables: dict[str, Any] = field(default_factory=dict[str, Any])
     session: Session | None = None
+    continues: str | None = None
+    keeps_steps: bool = True
     sinks: Sequence[EventSink] = ()
     stream: bool = False
     max_steps: int = 20
@@ -133,14 +140,15 @@ class Run:
 
     def finished(self, step: StreamItem) -> None:
         """Call the user's callbacks with a finished step, then put it into the memory."""
-        if not isinstance(step, ActionStep | PlanningStep):
+        if not isinstance(step, MemoryStep):
             return
         if self.callbacks:
             with self.active():
                 self.callbacks.callback(step, agent=self.agent)
             # A callback may have edited any step in a way that no attribute tells of.
             self.memory.touch()
-        self.memory.append(step)
+        if self.keeps_steps:
+            self.fold.keep(step)
 
     @contextmanager
     def active(self) -> Generator[None]:

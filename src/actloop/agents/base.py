@@ -1,0 +1,434 @@
+"""`MultiStepAgent`: a reusable definition, and the four faces of running it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from actloop.agents.checks import by_name, callback_registry, checked_variables, valid_name, whole_number
+from actloop.agents.prompting import (
+    EMPTY_PROMPT_TEMPLATES,
+    PromptTemplates,
+    RunPrompts,
+    check_templates,
+    example_messages,
+    populate_template,
+)
+from actloop.agents.result import RunResult
+from actloop.agents.runs import Runs
+from actloop.errors import AgentParsingError
+from actloop.journal import base as journals
+from actloop.memory.memory import AgentMemory
+from actloop.memory.steps import ActionStep, MemoryStep, SystemPromptStep
+from actloop.runtime.gateway import FINAL_ANSWER, Gateway
+from actloop.runtime.perform import drive
+from actloop.runtime.ports import Asyncio, Blocking, iterate_now
+from actloop.runtime.run import Run, current_run
+from actloop.tools.final_answer import FinalAnswerTool
+from actloop.ui.logger import AgentLogger, LogLevel, Monitor
+from actloop.values.events import RunStarted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from PIL.Image import Image
+
+    from actloop.agents.runs import Inherited
+    from actloop.journal.base import Journal
+    from actloop.loop.effects import Loop
+    from actloop.memory.fold import StreamItem
+    from actloop.models.base import Model
+    from actloop.runtime.ports import Port
+    from actloop.runtime.run import EventSink
+    from actloop.values.messages import ChatMessage
+
+
+class MultiStepAgent(ABC):
+    """An agent that solves a task step by step: the model acts, sees what came of it, and acts again.
+
+    One agent may be used from many threads and tasks at once: every run has a state of its own. `memory`, `state`,
+    `task`, `step_number` and `monitor` show the run that called this code, or else the latest one.
+
+    Args:
+        tools: What the agent may call.
+        model: Writes the agent's actions.
+        prompt_templates: What the model is told, as Jinja templates; all parts of `PromptTemplates` are needed.
+        instructions: Put into the system prompt.
+        max_steps: Steps of a run; then the model is asked for an answer in prose.
+        add_base_tools: Add the default tools.
+        verbosity_level: How much is printed.
+        managed_agents: Agents that this one may call like tools; each needs a name and a description.
+        step_callbacks: Called with each finished step: a list for action steps, or callbacks by step class.
+        planning_interval: Make a plan before the first step and every so many steps.
+        name: The agent's name; a valid identifier.
+        description: What it can do, for an agent that calls it.
+        provide_run_summary: Add a summary of its steps to what it reports to an agent that calls it.
+        final_answer_checks: Called with the answer, the memory and `agent=`; an answer that one refuses is sent back.
+        return_full_result: Have `run` return a `RunResult`.
+        logger: Prints; made from `verbosity_level` by default.
+        journal: Where runs are recorded: a `Journal`, None for nowhere, or "default" for the user's own.
+    """
+
+    def __init__(
+        self,
+        tools: list[Any],
+        model: Model,
+        prompt_templates: PromptTemplates | None = None,
+        instructions: str | None = None,
+        max_steps: int = 20,
+        add_base_tools: bool = False,
+        verbosity_level: LogLevel = LogLevel.INFO,
+        managed_agents: list[Any] | None = None,
+        step_callbacks: list[Callable[..., Any]]
+        | dict[type[MemoryStep], Callable[..., Any] | list[Callable[..., Any]]]
+        | None = None,
+        planning_interval: int | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        provide_run_summary: bool = False,
+        final_answer_checks: list[Callable[..., Any]] | None = None,
+        return_full_result: bool = False,
+        logger: AgentLogger | None = None,
+        journal: Journal | str | None = "default",
+    ) -> None:
+        if prompt_templates is not None:
+            check_templates(prompt_templates)
+        self.agent_name = type(self).__name__
+        self.model = model
+        self.prompt_templates = prompt_templates or EMPTY_PROMPT_TEMPLATES
+        self.instructions = instructions
+        self.max_steps = whole_number("max_steps", max_steps, least=0)
+        self.planning_interval = planning_interval and whole_number("planning_interval", planning_interval, least=1)
+        self.name = valid_name(name)
+        self.description = description
+        self.provide_run_summary = provide_run_summary
+        self.final_answer_checks = final_answer_checks or []
+        self.return_full_result = return_full_result
+        self.stream_outputs = False
+        self.managed_agents = by_name(managed_agents or [], "managed agent")
+        self.tools = by_name(tools, "tool")
+        self._add_tools(tools, add_base_tools)
+        self.logger = logger if logger is not None else AgentLogger(level=verbosity_level)
+        self.step_callbacks = callback_registry(step_callbacks)
+        self._journal = journal
+        self._runs = Runs()
+
+    def _add_tools(self, tools: Sequence[Any], add_base_tools: bool) -> None:
+        taken = [tool.name for tool in tools] + list(self.managed_agents) + ([self.name] if self.name else [])
+        twice = sorted({name for name in taken if taken.count(name) > 1})
+        if twice:
+            raise ValueError(f"tools and managed agents need names of their own; given more than once: {twice}")
+        if add_base_tools:
+            from actloop.tools.default import TOOL_MAPPING
+
+            for name, cls in TOOL_MAPPING.items():
+                if name != "python_interpreter" or not self._runs_code:
+                    self.tools.setdefault(name, cls())
+        self.tools.setdefault(FINAL_ANSWER, FinalAnswerTool())
+
+    _runs_code = False
+
+    # What the latest run shows
+
+    @property
+    def memory(self) -> AgentMemory:
+        """The conversation of the run that called this code, or else of the latest run."""
+        run = self._runs.shown(self)
+        if run is not None:
+            return run.memory
+        if self._runs.memory is None:
+            self._runs.memory = self._new_memory()
+        return self._runs.memory
+
+    @memory.setter
+    def memory(self, value: AgentMemory) -> None:
+        self._runs.replace_memory(value)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Extra variables of the latest run; those set before a first run are given to it."""
+        run = self._runs.shown(self)
+        return self._runs.variables if run is None else run.variables
+
+    @property
+    def task(self) -> str | None:
+        """Task of the latest run."""
+        run = self._runs.shown(self)
+        return None if run is None else run.task
+
+    @property
+    def step_number(self) -> int:
+        """Number of the latest run's latest step; 0 before the first."""
+        run = self._runs.shown(self)
+        return 0 if run is None else run.step_number
+
+    @property
+    def monitor(self) -> Monitor:
+        """Durations and tokens of the latest run."""
+        monitor = Monitor(self.model, self.logger)
+        for step in self.memory.steps:
+            if isinstance(step, ActionStep):
+                monitor.count(step)
+        return monitor
+
+    # Prompts
+
+    @abstractmethod
+    def initialize_system_prompt(self) -> str:
+        """The system prompt, from the templates."""
+
+    @property
+    def system_prompt(self) -> str:
+        """The system prompt; change `prompt_templates["system_prompt"]` or `instructions` to change it."""
+        return self.initialize_system_prompt()
+
+    def _template_variables(self) -> dict[str, Any]:
+        """What templates may name."""
+        return {
+            "tools": self.tools,
+            "managed_agents": self.managed_agents,
+            "custom_instructions": self.instructions,
+            "name": self.name,
+        }
+
+    def _new_memory(self) -> AgentMemory:
+        examples = example_messages(self.prompt_templates, self._template_variables())
+        return AgentMemory(SystemPromptStep(self.system_prompt, examples))
+
+    def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
+        """The conversation as a model is sent it.
+
+        Args:
+            summary_mode: Leave out the system prompt, plans and the model's own words.
+        """
+        if not summary_mode:
+            return self.memory.messages()
+        steps = [self.memory.system_prompt, *self.memory.steps]
+        return [message for step in steps for message in step.to_messages(summary_mode=True)]
+
+    # The four faces of a run
+
+    def run(
+        self,
+        task: str,
+        stream: bool = False,
+        reset: bool = True,
+        images: list[Image] | None = None,
+        additional_args: dict[str, Any] | None = None,
+        max_steps: int | None = None,
+        return_full_result: bool | None = None,
+    ) -> Any:
+        """Run the agent on a task, in the caller's thread; works inside a running event loop, too.
+
+        Args:
+            task: What to do.
+            stream: Return a generator of the run's items (deltas, calls, outputs, steps); the last one is a
+                `FinalAnswerStep`. Closing it early ends the run.
+            reset: Begin a new conversation; False continues the latest run's, variables included.
+            images: Images that the model is shown with the task.
+            additional_args: Variables for the task, by name.
+            max_steps: Steps of this run, instead of the agent's own.
+            return_full_result: Return a `RunResult` instead of the answer alone.
+
+        Raises:
+            AgentGenerationError: The model could not reply.
+            AgentInterruptedError: `interrupt` was called.
+        """
+        run, loop, begun = self._begin(task, reset, images, additional_args, max_steps)
+        items = iterate_now(self._items(run, loop, begun, Blocking(run.interrupt)))
+        if stream:
+            return items
+        for _ in items:
+            pass
+        return self._outcome(run, return_full_result)
+
+    async def arun(
+        self,
+        task: str,
+        reset: bool = True,
+        images: list[Image] | None = None,
+        additional_args: dict[str, Any] | None = None,
+        max_steps: int | None = None,
+        return_full_result: bool | None = None,
+    ) -> Any:
+        """As `run`, on the running event loop, which is never blocked."""
+        run, loop, begun = self._begin(task, reset, images, additional_args, max_steps)
+        async with aclosing(self._items(run, loop, begun, Asyncio(run.interrupt))) as items:
+            async for _ in items:
+                pass
+        return self._outcome(run, return_full_result)
+
+    async def astream(
+        self,
+        task: str,
+        reset: bool = True,
+        images: list[Image] | None = None,
+        additional_args: dict[str, Any] | None = None,
+        max_steps: int | None = None,
+    ) -> AsyncGenerator[StreamItem]:
+        """As `run(stream=True)`, on the running event loop."""
+        run, loop, begun = self._begin(task, reset, images, additional_args, max_steps)
+        async with aclosing(self._items(run, loop, begun, Asyncio(run.interrupt))) as items:
+            async for item in items:
+                yield item
+
+    def interrupt(self) -> None:
+        """End every run of this agent that is under way; callable from any thread and from callbacks."""
+        self._runs.interrupt()
+
+    async def _items(self, run: Run, loop: Loop, begun: RunStarted | None, port: Port) -> AsyncGenerator[StreamItem]:
+        try:
+            async with aclosing(drive(run, loop, begun, port)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self._runs.end(run)
+
+    def _outcome(self, run: Run, return_full_result: bool | None) -> Any:
+        if not (self.return_full_result if return_full_result is None else return_full_result):
+            return run.answer
+        return RunResult(
+            output=run.answer,
+            state="max_steps_error" if run.state == "max_steps_error" else "success",
+            steps=run.memory.get_succinctwhole_number(),
+            token_usage=run.ledger.total(),
+            timing=run.timing,
+            run_id=run.id,
+        )
+
+    # How a run begins
+
+    @abstractmethod
+    def _make_loop(self, run: Run, prompts: RunPrompts, *, begun: bool, only: int | None = None) -> Loop:
+        """The loop of one run.
+
+        Args:
+            run: The run.
+            prompts: Renders its messages.
+            begun: The conversation holds earlier runs.
+            only: Take just one step, of this number.
+        """
+
+    def _begin(
+        self,
+        task: str,
+        reset: bool,
+        images: list[Image] | None,
+        additional_args: dict[str, Any] | None,
+        max_steps: int | None,
+    ) -> tuple[Run, Loop, RunStarted]:
+        if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"a task is a text that is not empty; got {task!r}")
+        variables = checked_variables(additional_args)
+        steps = self.max_steps if max_steps is None else whole_number("max_steps", max_steps, least=0)
+        run = self._runs.begin(reset, partial(self._new_run, task, variables, steps))
+        prompts = RunPrompts(self.prompt_templates, task, self._template_variables(), run.memory)
+        begun = RunStarted(
+            run=run.id,
+            parent=run.parent.id if run.parent is not None else None,
+            continues=run.continues,
+            agent=run.agent_name,
+            model=getattr(self.model, "model_id", None) or type(self.model).__name__,
+            task=task,
+            system_prompt=self.system_prompt,
+            prompt=prompts.task_message(variables),
+            variables=variables,
+            images=images or [],
+            max_steps=steps,
+        )
+        return run, self._make_loop(run, prompts, begun=bool(run.memory.steps)), begun
+
+    def _new_run(self, task: str, variables: dict[str, Any], max_steps: int, inherited: Inherited) -> Run:
+        return Run(
+            agent=self,
+            agent_name=self.name or self.agent_name,
+            task=task,
+            model=self.model,
+            memory=inherited.memory if inherited.memory is not None else self._new_memory(),
+            gateway=Gateway({**self.tools, **self.managed_agents}),
+            executor=self._executor(),
+            callbacks=self.step_callbacks,
+            checks=tuple(self.final_answer_checks),
+            variables={**inherited.variables, **variables},
+            new_variables=variables,
+            session=inherited.session,
+            continues=inherited.previous.id if inherited.previous is not None else None,
+            sinks=self._sinks(),
+            stream=self.stream_outputs,
+            max_steps=max_steps,
+            parent=current_run.get(),
+        )
+
+    def _executor(self) -> Any:
+        return None
+
+    def _sinks(self) -> list[EventSink]:
+        sinks: list[EventSink] = []
+        journal = journals.default_journal() if self._journal == "default" else self._journal
+        if journal is not None:
+            sinks.append(journal)
+        if self.logger.level >= LogLevel.ERROR:
+            sinks.append(self.logger.screen())
+        return sinks
+
+    # Parts of a run, for callers that take it apart
+
+    def step(self, memory_step: ActionStep) -> Any:
+        """Take one step of the conversation in `memory`, filling `memory_step`; the caller puts it into the memory.
+
+        Returns:
+            The final answer, or None.
+        """
+        run = self._runs.begin(False, partial(self._new_run, self.task or "", {}, 1))
+        run.keeps_steps = False
+        run.fold.step = memory_step
+        prompts = RunPrompts(self.prompt_templates, run.task, self._template_variables(), run.memory)
+        loop = self._make_loop(run, prompts, begun=True, only=memory_step.step_number)
+        for _ in iterate_now(self._items(run, loop, None, Blocking(run.interrupt))):
+            pass
+        return run.answer
+
+    def provide_final_answer(self, task: str) -> ChatMessage:
+        """Ask the model for an answer in prose, from the conversation so far."""
+        prompts = RunPrompts(self.prompt_templates, task, self._template_variables(), self.memory)
+        return self.model.generate(prompts.closing_messages())
+
+    def extract_action(self, model_output: str, split_token: str) -> tuple[str, str]:
+        """Split a reply at the last `split_token` into the reasoning before it and the action after it.
+
+        Raises:
+            AgentParsingError: The token is not there.
+        """
+        before, found, after = model_output.rpartition(split_token)
+        if not found:
+            raise AgentParsingError(
+                f"The reply has no {split_token!r}. Put it before the action. The reply was:\n{model_output}",
+                self.logger,
+            )
+        return before.rpartition(split_token)[2].strip(), after.strip()
+
+    def visualize(self) -> None:
+        """Print the agent, its tools and its managed agents as a tree."""
+        self.logger.visualize_agent_tree(self)
+
+    def replay(self, detailed: bool = False) -> None:
+        """Print the steps of the latest run again.
+
+        Args:
+            detailed: Print the messages that each model call was sent, too.
+        """
+        self.memory.replay(self.logger, detailed=detailed)
+
+    def __call__(self, task: str, **kwargs: Any) -> Any:
+        """Work for another agent: run on its task, and report."""
+        templates = self.prompt_templates["managed_agent"]
+        result = self.run(populate_template(templates["task"], {"name": self.name, "task": task}), **kwargs)
+        answer = result.output if isinstance(result, RunResult) else result
+        report = populate_template(templates["report"], {"name": self.name, "final_answer": answer})
+        if self.provide_run_summary:
+            told = "\n---\n".join(message.text for message in self.write_memory_to_messages(summary_mode=True))
+            report += "\n\nFor more detail, here is a summary of this agent's work:\n"
+            report += f"<summary_of_work>\n{told}\n</summary_of_work>"
+        return report

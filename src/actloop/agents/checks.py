@@ -1,0 +1,67 @@
+"""Checks of what users pass to an agent: each refusal says what was expected and what came."""
+
+from __future__ import annotations
+
+import keyword
+from typing import TYPE_CHECKING, Any, cast
+
+from actloop.memory.callbacks import CallbackRegistry
+from actloop.memory.steps import ActionStep, MemoryStep
+from actloop.tools.base import BaseTool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def whole_number(name: str, value: int, *, least: int) -> int:
+    """`value`, if it is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
+    return value
+
+
+def valid_name(name: str | None) -> str | None:
+    """An agent's name: other agents call it by that, as they call a function."""
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise ValueError(f"an agent's name must be a Python identifier and no keyword; got {name!r}")
+    return name
+
+
+def checked_variables(variables: dict[str, Any] | None) -> dict[str, Any]:
+    """`additional_args` of a run; each becomes a variable, so it needs a variable's name."""
+    if variables is None:
+        return {}
+    if not isinstance(variables, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"additional_args must be a dict of variables by name; got {type(variables).__name__}")
+    wrong = [name for name in variables if not str(name).isidentifier() or keyword.iskeyword(name)]
+    if wrong:
+        raise ValueError(f"additional_args must be named as Python variables are; these are not: {wrong}")
+    return variables
+
+
+def by_name(items: Sequence[Any], what: str) -> dict[str, Any]:
+    """Tools or managed agents by their names."""
+    for item in items:
+        if what == "tool" and not isinstance(item, BaseTool):
+            raise TypeError(
+                f"tools must be Tool objects; got {type(item).__name__}: {item!r}. "
+                "Put @tool above a function to make one"
+            )
+        if what != "tool" and not (getattr(item, "name", None) and getattr(item, "description", None)):
+            raise ValueError(f"every managed agent needs a name and a description; {item!r} lacks one")
+    return {item.name: item for item in items}
+
+
+def callback_registry(given: Any) -> CallbackRegistry:
+    """The user's step callbacks: a list is for action steps, a dict goes by step class."""
+    registry = CallbackRegistry()
+    if given is None:
+        return registry
+    if isinstance(given, list):
+        given = {ActionStep: given}
+    if not isinstance(given, dict):
+        raise TypeError(f"step_callbacks must be a list, or a dict by step class; got {type(given).__name__}")
+    for cls, callbacks in cast("dict[type[MemoryStep], Any]", given).items():
+        for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+            registry.register(cls, callback)
+    return registry

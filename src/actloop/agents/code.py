@@ -1,0 +1,155 @@
+"""`CodeAgent`: acts by writing Python, which runs in a sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from actloop.agents.base import MultiStepAgent
+from actloop.agents.prompting import packaged_templates, populate_template
+from actloop.guest import BASE_BUILTIN_MODULES
+from actloop.loop import wording
+from actloop.loop.code import CodeTask, code_loop, code_step
+from actloop.loop.grammar import reply_grammar
+from actloop.models.conversion import CODEAGENT_RESPONSE_FORMAT
+from actloop.ui.logger import LogLevel
+
+if TYPE_CHECKING:
+    from actloop.agents.prompting import PromptTemplates, RunPrompts
+    from actloop.loop.effects import Loop
+    from actloop.models.base import Model
+    from actloop.runtime.run import Run
+
+DEFAULT_TAGS = ("<code>", "</code>")
+MARKDOWN_TAGS = ("```python", "```")
+
+
+class CodeAgent(MultiStepAgent):
+    """An agent whose actions are Python programs. They run in a kernel sandbox, never in the caller's process.
+
+    Args:
+        tools: What programs may call; they run on the host.
+        model: Writes the programs.
+        prompt_templates: What the model is told; `code_agent.yaml` of this package by default.
+        additional_authorized_imports: Modules that programs may import besides the standard library's that only
+            compute: `"numpy"` (its submodules too), `"pkg.*"`, or `"*"` for all.
+        planning_interval: Make a plan before the first step and every so many steps.
+        executor: Runs the programs; made from `executor_type` by default.
+        executor_type: Where programs run; `"local"` is the kernel sandbox of this machine.
+        executor_kwargs: Options of the executor, such as `timeout_seconds`.
+        max_print_outputs_length: Characters of printed output that the model is shown of one step.
+        stream_outputs: Stream the model's replies.
+        use_structured_outputs_internally: Have the model reply in JSON with a thought and a program.
+        code_block_tags: Opening and closing tag of a program in a reply, or "markdown" for fences.
+        **kwargs: As for `MultiStepAgent`.
+    """
+
+    _runs_code = True
+
+    def __init__(
+        self,
+        tools: list[Any],
+        model: Model,
+        prompt_templates: PromptTemplates | None = None,
+        additional_authorized_imports: list[str] | None = None,
+        planning_interval: int | None = None,
+        executor: Any = None,
+        executor_type: Literal["local", "blaxel", "e2b", "modal", "docker", "wasm"] = "local",
+        executor_kwargs: dict[str, Any] | None = None,
+        max_print_outputs_length: int | None = None,
+        stream_outputs: bool = False,
+        use_structured_outputs_internally: bool = False,
+        code_block_tags: str | tuple[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.additional_authorized_imports = list(additional_authorized_imports or [])
+        self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *self.additional_authorized_imports})
+        self.max_print_outputs_length = max_print_outputs_length
+        self._use_structured_outputs_internally = use_structured_outputs_internally
+        self._own_prompts = prompt_templates is None
+        self.code_block_tags = _tags(code_block_tags)
+        super().__init__(
+            tools=tools,
+            model=model,
+            prompt_templates=prompt_templates or packaged_templates("code_agent"),
+            planning_interval=planning_interval,
+            **kwargs,
+        )
+        if stream_outputs and not hasattr(model, "generate_stream"):
+            raise ValueError(f"stream_outputs=True needs a model with generate_stream; {type(model).__name__} has none")
+        self.stream_outputs = stream_outputs
+        self.executor_type = executor_type
+        self.executor_kwargs = dict(executor_kwargs or {})
+        self.python_executor = executor if executor is not None else self.create_python_executor()
+        if "*" in self.additional_authorized_imports:
+            self.logger.log(
+                "Caution: programs may import every package that is installed.", level=LogLevel.INFO, markup=False
+            )
+
+    def create_python_executor(self) -> Any:
+        """The executor that `executor_type` names.
+
+        Raises:
+            ValueError: There is no such executor.
+        """
+        if self.executor_type != "local":
+            raise ValueError(
+                f"executor_type={self.executor_type!r} is not available; available: 'local' (the kernel sandbox). "
+                "Any other PythonExecutor can be passed as executor="
+            )
+        from actloop.executors.local import LocalPythonExecutor
+
+        options = {"max_print_outputs_length": self.max_print_outputs_length} | self.executor_kwargs
+        return LocalPythonExecutor(self.additional_authorized_imports, **options)
+
+    def __enter__(self) -> CodeAgent:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cleanup()
+
+    def cleanup(self) -> None:
+        """End the sandbox that the latest run left, and the executor's own."""
+        self._runs.close()
+        if hasattr(self.python_executor, "cleanup"):
+            self.python_executor.cleanup()
+
+    def initialize_system_prompt(self) -> str:
+        """The system prompt, from the templates."""
+        return populate_template(self.prompt_templates["system_prompt"], self._template_variables())
+
+    def _template_variables(self) -> dict[str, Any]:
+        imports = self.authorized_imports
+        return super()._template_variables() | {
+            "authorized_imports": "You can import from any package you want." if "*" in imports else str(imports),
+            "additional_imports": self.additional_authorized_imports,
+            "code_block_opening_tag": self.code_block_tags[0],
+            "code_block_closing_tag": self.code_block_tags[1],
+        }
+
+    def _executor(self) -> Any:
+        return self.python_executor
+
+    def _make_loop(self, run: Run, prompts: RunPrompts, *, begun: bool, only: int | None = None) -> Loop:
+        structured = self._use_structured_outputs_internally
+        task = CodeTask(
+            conversation=run.memory,
+            prompts=prompts,
+            tags=self.code_block_tags,
+            max_steps=run.max_steps,
+            planning_interval=self.planning_interval,
+            output_limit=self.max_print_outputs_length or wording.OUTPUT_LIMIT,
+            grammar=reply_grammar(self.code_block_tags) if self._own_prompts and not structured else None,
+            response_format=CODEAGENT_RESPONSE_FORMAT if structured else None,
+            begun=begun,
+        )
+        return code_loop(task) if only is None else code_step(task, only)
+
+
+def _tags(given: str | tuple[str, str] | None) -> tuple[str, str]:
+    if given is None:
+        return DEFAULT_TAGS
+    if given == "markdown":
+        return MARKDOWN_TAGS
+    if isinstance(given, str) or len(given) != 2:
+        raise ValueError(f"code_block_tags must be 'markdown' or a pair of tags; got {given!r}")
+    return given
