@@ -1,1 +1,198 @@
-"""Agents that act by writing Python."""
+"""Agents that act by writing Python.
+
+Public names are found in their modules on first use, so that `import actloop` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actloop.agents.base import MultiStepAgent as MultiStepAgent
+    from actloop.agents.code import CodeAgent as CodeAgent
+    from actloop.agents.prompting import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
+    from actloop.agents.prompting import FinalAnswerPromptTemplate as FinalAnswerPromptTemplate
+    from actloop.agents.prompting import ManagedAgentPromptTemplate as ManagedAgentPromptTemplate
+    from actloop.agents.prompting import PlanningPromptTemplate as PlanningPromptTemplate
+    from actloop.agents.prompting import PromptTemplates as PromptTemplates
+    from actloop.agents.prompting import populate_template as populate_template
+    from actloop.agents.result import RunResult as RunResult
+    from actloop.errors import AgentError as AgentError
+    from actloop.errors import AgentExecutionError as AgentExecutionError
+    from actloop.errors import AgentGenerationError as AgentGenerationError
+    from actloop.errors import AgentInterruptedError as AgentInterruptedError
+    from actloop.errors import AgentMaxStepsError as AgentMaxStepsError
+    from actloop.errors import AgentParsingError as AgentParsingError
+    from actloop.errors import AgentToolCallError as AgentToolCallError
+    from actloop.errors import AgentToolExecutionError as AgentToolExecutionError
+    from actloop.errors import InterpreterError as InterpreterError
+    from actloop.errors import MissingExtraError as MissingExtraError
+    from actloop.errors import ProtocolError as ProtocolError
+    from actloop.errors import SandboxUnavailableError as SandboxUnavailableError
+    from actloop.executors.local import CodeOutput as CodeOutput
+    from actloop.executors.local import LocalPythonExecutor as LocalPythonExecutor
+    from actloop.executors.local import LocalPythonInterpreter as LocalPythonInterpreter
+    from actloop.executors.local import PythonExecutor as PythonExecutor
+    from actloop.executors.local import UnsafeInProcessExecutor as UnsafeInProcessExecutor
+    from actloop.executors.local import evaluate_python_code as evaluate_python_code
+    from actloop.executors.session import SandboxLimits as SandboxLimits
+    from actloop.guest import BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES
+    from actloop.journal import Journal as Journal
+    from actloop.journal import MemoryJournal as MemoryJournal
+    from actloop.journal import default_journal as default_journal
+    from actloop.memory.callbacks import CallbackRegistry as CallbackRegistry
+    from actloop.memory.memory import AgentMemory as AgentMemory
+    from actloop.memory.steps import ActionOutput as ActionOutput
+    from actloop.memory.steps import ActionStep as ActionStep
+    from actloop.memory.steps import FinalAnswerStep as FinalAnswerStep
+    from actloop.memory.steps import MemoryStep as MemoryStep
+    from actloop.memory.steps import PlanningStep as PlanningStep
+    from actloop.memory.steps import SystemPromptStep as SystemPromptStep
+    from actloop.memory.steps import TaskStep as TaskStep
+    from actloop.memory.steps import ToolCall as ToolCall
+    from actloop.memory.steps import ToolOutput as ToolOutput
+    from actloop.models.base import Model as Model
+    from actloop.models.conversion import CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT
+    from actloop.models.conversion import REMOVE_PARAMETER as REMOVE_PARAMETER
+    from actloop.models.conversion import get_clean_message_list as get_clean_message_list
+    from actloop.models.conversion import parse_json_if_needed as parse_json_if_needed
+    from actloop.models.conversion import tool_role_conversions as tool_role_conversions
+    from actloop.models.local import LocalModel as LocalModel
+    from actloop.models.openai import ApiModel as ApiModel
+    from actloop.models.openai import OpenAIModel as OpenAIModel
+    from actloop.models.openai import OpenAIServerModel as OpenAIServerModel
+    from actloop.models.scripted import ScriptedModel as ScriptedModel
+    from actloop.models.switch import allow_real_requests as allow_real_requests
+    from actloop.models.switch import forbid_real_requests as forbid_real_requests
+    from actloop.tools.base import BaseTool as BaseTool
+    from actloop.tools.base import Tool as Tool
+    from actloop.tools.decorator import tool as tool
+    from actloop.tools.default import TOOL_MAPPING as TOOL_MAPPING
+    from actloop.tools.default import PythonInterpreterTool as PythonInterpreterTool
+    from actloop.tools.default import UserInputTool as UserInputTool
+    from actloop.tools.final_answer import FinalAnswerTool as FinalAnswerTool
+    from actloop.tools.types import AgentAudio as AgentAudio
+    from actloop.tools.types import AgentImage as AgentImage
+    from actloop.tools.types import AgentText as AgentText
+    from actloop.tools.types import AgentType as AgentType
+    from actloop.tools.types import handle_agent_output_types as handle_agent_output_types
+    from actloop.tools.validation import AUTHORIZED_TYPES as AUTHORIZED_TYPES
+    from actloop.tools.validation import validate_tool_arguments as validate_tool_arguments
+    from actloop.ui.logger import AgentLogger as AgentLogger
+    from actloop.ui.logger import LogLevel as LogLevel
+    from actloop.ui.logger import Monitor as Monitor
+    from actloop.values.messages import ChatMessage as ChatMessage
+    from actloop.values.messages import ChatMessageStreamDelta as ChatMessageStreamDelta
+    from actloop.values.messages import ChatMessageToolCall as ChatMessageToolCall
+    from actloop.values.messages import ChatMessageToolCallFunction as ChatMessageToolCallFunction
+    from actloop.values.messages import ChatMessageToolCallStreamDelta as ChatMessageToolCallStreamDelta
+    from actloop.values.messages import MessageRole as MessageRole
+    from actloop.values.messages import agglomerate_stream_deltas as agglomerate_stream_deltas
+    from actloop.values.usage import Timing as Timing
+    from actloop.values.usage import TokenUsage as TokenUsage
+
+__version__ = "0.1.0"
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "actloop.agents.base": ("MultiStepAgent",),
+    "actloop.agents.code": ("CodeAgent",),
+    "actloop.agents.prompting": (
+        "EMPTY_PROMPT_TEMPLATES",
+        "FinalAnswerPromptTemplate",
+        "ManagedAgentPromptTemplate",
+        "PlanningPromptTemplate",
+        "PromptTemplates",
+        "populate_template",
+    ),
+    "actloop.agents.result": ("RunResult",),
+    "actloop.errors": (
+        "AgentError",
+        "AgentExecutionError",
+        "AgentGenerationError",
+        "AgentInterruptedError",
+        "AgentMaxStepsError",
+        "AgentParsingError",
+        "AgentToolCallError",
+        "AgentToolExecutionError",
+        "InterpreterError",
+        "MissingExtraError",
+        "ProtocolError",
+        "SandboxUnavailableError",
+    ),
+    "actloop.executors.local": (
+        "CodeOutput",
+        "LocalPythonExecutor",
+        "LocalPythonInterpreter",
+        "PythonExecutor",
+        "UnsafeInProcessExecutor",
+        "evaluate_python_code",
+    ),
+    "actloop.executors.session": ("SandboxLimits",),
+    "actloop.guest": ("BASE_BUILTIN_MODULES",),
+    "actloop.journal": ("Journal", "MemoryJournal", "default_journal"),
+    "actloop.memory.callbacks": ("CallbackRegistry",),
+    "actloop.memory.memory": ("AgentMemory",),
+    "actloop.memory.steps": (
+        "ActionOutput",
+        "ActionStep",
+        "FinalAnswerStep",
+        "MemoryStep",
+        "PlanningStep",
+        "SystemPromptStep",
+        "TaskStep",
+        "ToolCall",
+        "ToolOutput",
+    ),
+    "actloop.models.base": ("Model",),
+    "actloop.models.conversion": (
+        "CODEAGENT_RESPONSE_FORMAT",
+        "REMOVE_PARAMETER",
+        "get_clean_message_list",
+        "parse_json_if_needed",
+        "tool_role_conversions",
+    ),
+    "actloop.models.local": ("LocalModel",),
+    "actloop.models.openai": ("ApiModel", "OpenAIModel", "OpenAIServerModel"),
+    "actloop.models.scripted": ("ScriptedModel",),
+    "actloop.models.switch": ("allow_real_requests", "forbid_real_requests"),
+    "actloop.tools.base": ("BaseTool", "Tool"),
+    "actloop.tools.decorator": ("tool",),
+    "actloop.tools.default": ("PythonInterpreterTool", "TOOL_MAPPING", "UserInputTool"),
+    "actloop.tools.final_answer": ("FinalAnswerTool",),
+    "actloop.tools.types": (
+        "AgentAudio",
+        "AgentImage",
+        "AgentText",
+        "AgentType",
+        "handle_agent_output_types",
+    ),
+    "actloop.tools.validation": ("AUTHORIZED_TYPES", "validate_tool_arguments"),
+    "actloop.ui.logger": ("AgentLogger", "LogLevel", "Monitor"),
+    "actloop.values.messages": (
+        "ChatMessage",
+        "ChatMessageStreamDelta",
+        "ChatMessageToolCall",
+        "ChatMessageToolCallFunction",
+        "ChatMessageToolCallStreamDelta",
+        "MessageRole",
+        "agglomerate_stream_deltas",
+    ),
+    "actloop.values.usage": ("Timing", "TokenUsage"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted([*_MODULE_OF, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'actloop' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

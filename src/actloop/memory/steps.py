@@ -78,8 +78,9 @@ class _InputMessages:
             return step._memory.messages_before(step)  # pyright: ignore[reportPrivateUsage]
         return stored
 
-    def __set__(self, step: MemoryStep, value: list[ChatMessage] | None) -> None:
-        step.__dict__["_input"] = value
+    def __set__(self, step: MemoryStep, value: list[ChatMessage] | _InputMessages | None) -> None:
+        # A dataclass passes the field's default, which is this descriptor, when no value is given.
+        step.__dict__["_input"] = None if value is self else value
 
 
 @dataclass
@@ -129,7 +130,7 @@ class ActionStep(MemoryStep):
 
     step_number: int
     timing: Timing
-    model_input_messages: _InputMessages = _InputMessages()
+    model_input_messages: _InputMessages = field(default=_InputMessages(), repr=False, compare=False)  # noqa: RUF009
     tool_calls: list[ToolCall] | None = None
     error: AgentError | None = None
     model_output_message: ChatMessage | None = None

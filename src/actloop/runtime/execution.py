@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actloop.errors import AgentInterruptedError
 from actloop.executors.session import Call, Finished, Printed, RemoteTool, Session
 from actloop.loop.effects import Execute, Execution
+from actloop.runtime import foreign
 from actloop.runtime.gateway import Raised, Returned, is_async
 from actloop.values import events
 
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
 async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, StreamItem | None]:
     """Run a program to its end; returns what came of it, and the item for the stream."""
     start = run.now()
-    program = _Program(run, port)
-    ended = await program.run(effect.code)
-    failure = None if program.answer is not None else ended.failure
+    if hasattr(run.executor, "open_session"):
+        program = _Program(run, port)
+        ended, answer = await program.run(effect.code), program.answer
+    else:
+        ended, answer = await foreign.execute(run, effect.code, port)
+    failure = None if answer is not None else ended.failure
     execution = Execution(
-        output=program.answer.value if program.answer is not None else ended.output,
+        output=answer.value if answer is not None else ended.output,
         logs=ended.logs,
         failure=failure,
-        answered=program.answer is not None,
+        answered=answer is not None,
     )
     item = run.emit(
         events.ProgramFinished(
@@ -49,7 +53,7 @@ async def prepare(run: Run, port: Port) -> None:
     """Hand a run's variables to its sandbox before the model is asked: one that cannot be sent then costs nothing."""
     if run.session is not None and run.session.alive:
         await define(run, run.session, port, run.new_variables)
-    elif run.executor is not None and run.variables:
+    elif hasattr(run.executor, "open_session") and run.variables:
         await open_session(run, port)
 
 

@@ -76,6 +76,7 @@ class Run:
         new_variables: Those that came with this run's task.
         session: The sandbox, once there is one.
         continues: Id of the run whose conversation this one continues.
+        prepared: Whether an executor without sessions was given the tools and variables.
         keeps_steps: Whether finished steps go into the memory; not when the caller puts them there.
         sinks: Told of every event, in order.
         stream: Whether replies are streamed.
@@ -95,6 +96,7 @@ class Run:
     session: Session | None = None
     continues: str | None = None
     keeps_steps: bool = True
+    prepared: bool = False
     sinks: Sequence[EventSink] = ()
     stream: bool = False
     max_steps: int = 20
