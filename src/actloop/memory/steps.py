@@ -130,7 +130,7 @@ class ActionStep(MemoryStep):
 
     step_number: int
     timing: Timing
-    model_input_messages: _InputMessages = field(default=_InputMessages(), repr=False, compare=False)  # noqa: RUF009
+    model_input_messages: _InputMessages = field(default=_InputMessages(), repr=False, compare=False)
     tool_calls: list[ToolCall] | None = None
     error: AgentError | None = None
     model_output_message: ChatMessage | None = None
