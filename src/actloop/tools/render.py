@@ -1,0 +1,366 @@
+"""Tools as a model is shown them: exact, and as short as that allows.
+
+Names, descriptions and schemas may come from strangers. They are shown as text inside a docstring that they cannot end,
+on lines that stay indented below their tool.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, cast
+
+from actloop.tools.names import python_name
+from actloop.tools.schema import Schema, plain_schema, to_json_schema, type_names, type_schema
+from actloop.tools.signature import MISSING, Signature, ToolParameter, describe_output, tool_parameters, tool_signature
+
+_PYTHON = {
+    "string": "str", "boolean": "bool", "integer": "int", "number": "float", "image": "Image", "audio": "Audio",
+    "array": "list", "object": "dict", "any": "Any", "null": "None",
+}  # fmt: skip
+_DEEPEST = 6
+_LONGEST_DEFAULT = 60
+_UNPRINTABLE = re.compile(
+    r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def python_type(schema: Schema, depth: int = 0) -> str:
+    """A schema as a Python type, such as `list[dict[str, int]]` or `Literal['a', 'b'] | None`."""
+    text = _python_type(schema, depth)
+    if schema.get("nullable") and text not in ("Any", "None") and not text.endswith("| None"):
+        return f"{text} | None"
+    return text
+
+
+def _python_type(schema: Schema, depth: int) -> str:
+    if depth > _DEEPEST:
+        return "Any"
+    for keyword in ("anyOf", "oneOf"):
+        if isinstance(schema.get(keyword), list):
+            return _union_type([python_type(option, depth + 1) for option in _schemas(schema[keyword])])
+    choices: Any = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if (
+        isinstance(choices, list)
+        and choices
+        and all(isinstance(choice, str | int | bool | None) for choice in cast("list[Any]", choices))
+    ):
+        return f"Literal[{', '.join(_printable(repr(choice)) for choice in cast('list[Any]', choices))}]"
+    return _union_type([_named_type(name, schema, depth) for name in type_names(schema)])
+
+
+def _union_type(texts: list[str]) -> str:
+    texts = list(dict.fromkeys(texts))
+    if "Any" in texts or not texts:
+        return "Any"
+    return " | ".join(sorted(texts, key=lambda text: text == "None"))
+
+
+def _named_type(name: str, schema: Schema, depth: int) -> str:
+    if name == "any" and isinstance(schema.get("properties"), dict):
+        name = "object"
+    if name == "array":
+        items = _schemas(schema.get("prefixItems"))
+        if items:
+            return f"tuple[{', '.join(python_type(item, depth + 1) for item in items)}]"
+        element = _element(schema.get("items"), depth)
+        return f"list[{element}]" if element else "list"
+    if name == "object" and not schema.get("properties"):
+        element = _element(schema.get("additionalProperties"), depth)
+        return f"dict[str, {element}]" if element else "dict"
+    return _PYTHON.get(name, "Any")
+
+
+def _element(schema: Any, depth: int) -> str:
+    text = python_type(cast("Schema", schema), depth + 1) if isinstance(schema, dict) else "Any"
+    return "" if text == "Any" else text
+
+
+def _schemas(value: Any) -> list[Schema]:
+    return (
+        [cast("Schema", item) for item in cast("list[Any]", value) if isinstance(item, dict)]
+        if isinstance(value, list)
+        else []
+    )
+
+
+def shape(schema: Any, root: Schema | None = None, above: tuple[str, ...] = ()) -> str:
+    """The fields of a schema on one line: `{"name": str, "tags"?: list[str]}`; empty where there are none.
+
+    A question mark follows the key of a field that may be missing; a field's description follows its type in brackets.
+    A type that holds itself is shown once.
+
+    Args:
+        schema: The schema.
+        root: Holds the definitions that it refers to; by default itself.
+        above: Definitions that are being shown.
+    """
+    if not isinstance(schema, dict) or len(above) > _DEEPEST:
+        return ""
+    entry = cast("Schema", schema)
+    root = entry if root is None else root
+    reference = str(entry.get("$ref", ""))
+    if reference and reference in above:
+        return ""
+    above = (*above, reference)
+    entry = _resolved(entry, root)
+    properties: Any = entry.get("properties")
+    if isinstance(properties, dict) and properties:
+        required = cast("list[str]", entry.get("required") or list(cast("Schema", properties)))
+        fields = [
+            _field(name, field, root, above, optional=name not in required)
+            for name, field in cast("Schema", properties).items()
+        ]
+        return f"{{{', '.join(fields)}}}"
+    for key, form in (("items", "list[{}]"), ("additionalProperties", "dict[str, {}]")):
+        inside = shape(entry.get(key), root, above)
+        if inside:
+            return form.format(inside)
+    options = [*_schemas(entry.get("anyOf")), *_schemas(entry.get("oneOf"))]
+    texts = [shape(option, root, above) or python_type(_resolved(option, root)) for option in options]
+    return " | ".join(dict.fromkeys(texts)) if any("{" in text for text in texts) else ""
+
+
+def _field(name: str, field: Any, root: Schema, above: tuple[str, ...], *, optional: bool) -> str:
+    kind = shape(field, root, above) or python_type(_resolved(field, root))
+    about = _line(cast("Schema", field).get("description", "")) if isinstance(field, dict) else ""
+    key = _line(json.dumps(name, ensure_ascii=False))
+    return f"{key}{'?' if optional else ''}: {kind}{f' ({about})' if about else ''}"
+
+
+def _resolved(schema: Any, root: Schema) -> Schema:
+    """A schema, or what it refers to."""
+    entry: Schema = cast("Schema", schema) if isinstance(schema, dict) else {}
+    definitions: Any = root.get("$defs")
+    for _ in range(_DEEPEST):
+        name = str(entry.get("$ref", "")).removeprefix("#/$defs/")
+        found: Any = cast("Schema", definitions).get(name) if isinstance(definitions, dict) else None
+        if not isinstance(found, dict):
+            break
+        entry = cast("Schema", found)
+    return entry
+
+
+def signature(tool: Any) -> str:
+    """A tool's signature in one line: `get_weather(city: str, days: int = 1) -> str`."""
+    parts: list[str] = []
+    for parameter in tool_parameters(tool):
+        kind = _parameter_type(parameter)
+        if parameter.required:
+            parts.append(f"{parameter.alias}: {kind}")
+        else:
+            parts.append(f"{parameter.alias}: {kind} = {_default(parameter)}")
+    # A required argument after an optional one can be given by name only.
+    optional = [number for number, part in enumerate(parts) if " = " in part.partition(": ")[2]]
+    required = [number for number in range(len(parts)) if number not in optional]
+    if optional and required and optional[0] < required[-1]:
+        parts = [*parts[: optional[0]], "*", *parts[optional[0] :]]
+    return f"{python_name(tool.name)}({', '.join(parts)}) -> {return_type(tool)}"
+
+
+def _parameter_type(parameter: ToolParameter) -> str:
+    hint = parameter.parameter.hint if parameter.parameter is not None else MISSING
+    if (
+        isinstance(hint, type)
+        and type_names(parameter.schema) == ["object"]
+        and not _is_mapping(parameter.schema, hint)
+    ):
+        kind = _class_name(cast("type[Any]", hint))
+        return f"{kind} | None" if parameter.takes_none else kind
+    return python_type({**parameter.schema, "nullable": parameter.takes_none})
+
+
+def _is_mapping(schema: Schema, hint: type[Any]) -> bool:
+    return "properties" in schema or "$ref" in schema or issubclass(hint, Mapping)
+
+
+def _default(parameter: ToolParameter) -> str:
+    if parameter.default is MISSING:
+        return "None"
+    if isinstance(parameter.default, str | int | float | bool | None | list | tuple | dict):
+        text = repr(cast("Any", parameter.default))
+        if len(text) <= _LONGEST_DEFAULT and text.isprintable():
+            return text
+    return "..."
+
+
+def output_schema(tool: Any) -> Schema:
+    """What is known of a tool's result: its `output_schema`, else the type hint of `forward`, else `output_type`."""
+    stated: Any = getattr(tool, "output_schema", None)
+    if isinstance(stated, dict):
+        return cast("Schema", stated)
+    known = _hinted_result(tool)
+    return known.return_schema if known is not None else {"type": str(getattr(tool, "output_type", "any"))}
+
+
+def _hinted_result(tool: Any) -> Signature | None:
+    """The signature of `forward`, where its result has a type hint that `output_type` does not deny."""
+    known = tool_signature(tool)
+    if known is None or known.returns is MISSING:
+        return None
+    return known if getattr(tool, "output_type", "any") in (describe_output(known)[0], "any") else None
+
+
+def return_type(tool: Any) -> str:
+    """A tool's result as a Python type."""
+    known = _hinted_result(tool)
+    if known is not None and getattr(tool, "output_schema", None) in (None, known.return_schema):
+        return hint_type(known.returns)
+    schema = output_schema(tool)
+    return python_type(_resolved(schema, schema))
+
+
+def hint_type(hint: Any) -> str:
+    """A type hint as text: JSON types as `python_type`, classes with fields as `dict`, others by their names."""
+    plain = plain_schema(hint)
+    if plain is not None:
+        return python_type(plain)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return hint_type(args[0])
+    if origin in (typing.Union, types.UnionType):
+        return _union_type([hint_type(arg) for arg in args])
+    if isinstance(origin, type):
+        inside = ", ".join("..." if arg is ... else hint_type(arg) for arg in args)
+        return f"{_class_name(origin)}[{inside}]" if origin in (list, dict, tuple, set, frozenset) else origin.__name__
+    return _class_name(hint) if isinstance(hint, type) else python_type(type_schema(hint))
+
+
+def _class_name(cls: type[Any]) -> str:
+    fields = ("__dataclass_fields__", "model_fields", "_fields")
+    name = "dict" if any(hasattr(cls, field) for field in fields) else cls.__name__
+    return name if name.isidentifier() else "Any"
+
+
+def to_code_prompt(tool: Any) -> str:
+    """A tool, or an agent that can be called, as a Python function with type hints and a docstring.
+
+    Args:
+        tool: Anything with `name`, `description`, `inputs` and `output_type`.
+
+    Returns:
+        Source that Python accepts, whatever the descriptions contain.
+    """
+    keyword = "async def" if getattr(tool, "is_async", False) is True else "def"
+    head = f"{keyword} {signature(tool)}:"
+    sections = [_text(getattr(tool, "description", ""))]
+    entries = [entry for entry in map(_argument, tool_parameters(tool)) if entry]
+    if entries:
+        sections.append("Args:\n" + textwrap.indent("\n".join(entries), "    "))
+    result = _result(tool)
+    if result:
+        sections.append("Returns:\n" + textwrap.indent(result, "    "))
+    body = _escaped("\n\n".join(section for section in sections if section))
+    if not body:
+        return f"{head} ..."
+    if "\n" not in body:
+        return f'{head}\n    """{body}"""'
+    return f'{head}\n    """{textwrap.indent(body, "    ").lstrip()}\n    """'
+
+
+def _argument(parameter: ToolParameter) -> str:
+    """The docstring's entry of an argument; empty where it would say no more than the signature."""
+    text = _text(parameter.description)
+    fields = shape(parameter.schema)
+    form: Any = parameter.schema.get("format")
+    if isinstance(form, str) and not fields:
+        fields = f"(format: {_line(form)})"
+    parts = [part for part in (text, fields) if part]
+    if not parts:
+        return ""
+    return f"{parameter.alias}: " + "\n    ".join("\n".join(parts).splitlines())
+
+
+def _result(tool: Any) -> str:
+    schema = output_schema(tool)
+    fields = shape(schema)
+    text = _text(str(getattr(tool, "output_description", "") or ""))
+    return "\n".join(part for part in (text, fields) if part)
+
+
+def _printable(text: str) -> str:
+    return _UNPRINTABLE.sub(" ", text)
+
+
+def _text(text: Any) -> str:
+    """A description, dedented, without what could not be seen."""
+    lines = _printable(str(text).replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)).strip().splitlines()
+    return "\n".join([line.rstrip() for line in [*lines[:1], *textwrap.dedent("\n".join(lines[1:])).splitlines()]])
+
+
+def _line(text: Any) -> str:
+    return " ".join(_text(text).split())
+
+
+def _escaped(text: str) -> str:
+    """Text that can stand in a docstring and is read back as it was."""
+    text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return f'{text[:-1]}\\"' if text.endswith('"') else text
+
+
+def to_tool_calling_prompt(tool: Any) -> str:
+    """A tool, or an agent that can be called, as text for a model that calls tools by name with JSON arguments."""
+    properties = tool_json_schema(tool)["function"]["parameters"]["properties"]
+    about = textwrap.indent(_text(getattr(tool, "description", "")), "    ").lstrip()
+    return (
+        f"{_line(tool.name)}: {about}\n"
+        f"    Takes inputs: {_line(json.dumps(properties, ensure_ascii=False, default=str))}\n"
+        f"    Returns an output of type: {return_type(tool)}"
+    )
+
+
+def tool_json_schema(tool: Any) -> dict[str, Any]:
+    """A tool in the form in which models take tools: name, description and parameters in plain JSON Schema."""
+    properties: Schema = {}
+    required: list[str] = []
+    definitions: Schema = {}
+    for parameter in tool_parameters(tool):
+        source = {**parameter.schema, "nullable": parameter.takes_none}
+        schema = to_json_schema(_definitions_apart(parameter.name, source, definitions))
+        if not parameter.description:
+            schema.pop("description", None)
+        if parameter.required:
+            required.append(parameter.name)
+        elif parameter.default is not MISSING and _is_json(parameter.default):
+            schema["default"] = parameter.default
+        properties[parameter.name] = schema
+    parameters: Schema = {"type": "object", "properties": properties, "required": required}
+    if definitions:
+        parameters["$defs"] = definitions
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": _text(tool.description or ""), "parameters": parameters},
+    }
+
+
+def _definitions_apart(argument: str, schema: Schema, definitions: Schema) -> Schema:
+    """The schema without its definitions, which go into `definitions` under names that no other argument has."""
+    own: Any = schema.get("$defs")
+    if not isinstance(own, dict):
+        return schema
+    names = {name: name if name not in definitions else f"{argument}.{name}" for name in cast("Schema", own)}
+
+    def renamed(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renamed(item) for item in cast("list[Any]", node)]
+        if not isinstance(node, dict):
+            return node
+        entry = {key: renamed(value) for key, value in cast("Schema", node).items() if key != "$defs"}
+        name = str(entry.get("$ref", "")).removeprefix("#/$defs/")
+        return {**entry, "$ref": f"#/$defs/{names[name]}"} if name in names else entry
+
+    for name, definition in cast("Schema", own).items():
+        definitions[names[name]] = to_json_schema(renamed(definition))
+    return renamed(schema)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
