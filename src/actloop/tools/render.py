@@ -11,7 +11,6 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
 from typing import Any, cast
 
 from actloop.tools.names import python_name
@@ -149,7 +148,7 @@ def signature(tool: Any) -> str:
     """A tool's signature in one line: `get_weather(city: str, days: int = 1) -> str`."""
     parts: list[str] = []
     for parameter in tool_parameters(tool):
-        kind = _parameter_type(parameter)
+        kind = parameter_type(parameter)
         if parameter.required:
             parts.append(f"{parameter.alias}: {kind}")
         else:
@@ -162,20 +161,14 @@ def signature(tool: Any) -> str:
     return f"{python_name(tool.name)}({', '.join(parts)}) -> {return_type(tool)}"
 
 
-def _parameter_type(parameter: ToolParameter) -> str:
+def parameter_type(parameter: ToolParameter) -> str:
+    """The type of an argument as Python; the name of its class where JSON has no word for it."""
     hint = parameter.parameter.hint if parameter.parameter is not None else MISSING
-    if (
-        isinstance(hint, type)
-        and type_names(parameter.schema) == ["object"]
-        and not _is_mapping(parameter.schema, hint)
-    ):
-        kind = _class_name(cast("type[Any]", hint))
-        return f"{kind} | None" if parameter.takes_none else kind
-    return python_type({**parameter.schema, "nullable": parameter.takes_none})
-
-
-def _is_mapping(schema: Schema, hint: type[Any]) -> bool:
-    return "properties" in schema or "$ref" in schema or issubclass(hint, Mapping)
+    schema = parameter.schema
+    if hint is not MISSING and type_names(schema) == ["object"] and not {"properties", "$ref"} & schema.keys():
+        kind = hint_type(hint)
+        return f"{kind} | None" if parameter.takes_none and not kind.endswith(("None", "Any")) else kind
+    return python_type({**schema, "nullable": parameter.takes_none})
 
 
 def _default(parameter: ToolParameter) -> str:

@@ -1,0 +1,295 @@
+"""Values for a schema: as they are, or converted where the conversion loses nothing.
+
+"3" is an integer, 3.0 is one, "true" is a boolean, JSON text is a list; 3.5 is no integer, "yes" no boolean.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Set, ValuesView
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, cast
+
+from actloop.tools.schema import Schema, is_class_loaded, type_names
+
+_DEEPEST = 100
+_LONGEST_NUMBER = 400
+_INTEGER = re.compile(r"[+-]?[0-9]+(\.0*)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+
+
+class MismatchError(Exception):
+    """A value does not fit its schema.
+
+    Args:
+        expected: What was expected, in words.
+        value: What came.
+        path: Where inside the argument, such as `[2]["name"]`; empty for the argument itself.
+        fault: What is wrong, where that is not that the value is none of `expected`.
+    """
+
+    def __init__(self, expected: str, value: Any, path: str = "", fault: str = "") -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.value = value
+        self.path = path
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a value the conversion is."""
+
+    root: Schema
+    path: str = ""
+    depth: int = 0
+
+    def at(self, key: Any) -> _Place:
+        step = f"[{key!r}]" if isinstance(key, int) or len(str(key)) < 60 else "[...]"
+        return _Place(self.root, f"{self.path}{step}", self.depth + 1)
+
+
+def coerce(value: Any, schema: Schema, place: _Place | None = None) -> Any:
+    """The value as the schema wants it.
+
+    Args:
+        value: Any value.
+        schema: Schema in the dialect of `inputs`.
+        place: For calls on parts of a value.
+
+    Returns:
+        The same value where it fits, else a converted copy.
+
+    Raises:
+        MismatchError: It does not fit, and cannot be made to without loss.
+    """
+    place = place or _Place(schema)
+    if place.depth > _DEEPEST:
+        raise MismatchError("less nesting", value, place.path, f"it is nested more than {_DEEPEST} levels deep")
+    schema = _referred(schema, place)
+    if value is None and (schema.get("nullable") or "null" in type_names(schema)):
+        return None
+    for keyword in ("anyOf", "oneOf"):
+        options: Any = schema.get(keyword)
+        if isinstance(options, list) and options:
+            return _first([cast("Schema", option) for option in cast("list[Any]", options)], value, schema, place)
+    if "enum" in schema or "const" in schema:
+        return _chosen(value, schema, place)
+    names = type_names(schema)
+    if len(names) == 1:
+        return _typed(value, names[0], schema, place)
+    return _first([{**schema, "type": name} for name in names], value, schema, place)
+
+
+def _referred(schema: Schema, place: _Place) -> Schema:
+    definitions: Any = place.root.get("$defs")
+    for _ in range(_DEEPEST):
+        if "$ref" not in schema or not isinstance(definitions, dict):
+            return schema
+        found: Any = cast("Schema", definitions).get(str(schema["$ref"]).removeprefix("#/$defs/"))
+        if not isinstance(found, dict):
+            return {"type": "any"}
+        rest = {key: value for key, value in schema.items() if key == "nullable"}
+        schema = {**cast("Schema", found), **rest}
+    return {"type": "any"}
+
+
+def _first(options: list[Schema], value: Any, schema: Schema, place: _Place) -> Any:
+    """The value for the option that takes it as it is, else for the first that it can be converted to."""
+    converted: list[Any] = []
+    fault: MismatchError | None = None
+    deeper = _Place(place.root, place.path, place.depth + 1)
+    for option in options:
+        try:
+            made = coerce(value, option, deeper)
+        except MismatchError as error:
+            if fault is None or len(error.path) > len(fault.path):
+                fault = error
+            continue
+        if made is value:
+            return value
+        converted.append(made)
+    if converted:
+        return converted[0]
+    if fault is not None and len(fault.path) > len(place.path):
+        raise fault
+    raise MismatchError(expectation(schema), value, place.path)
+
+
+def _chosen(value: Any, schema: Schema, place: _Place) -> Any:
+    choices: list[Any] = list(schema["enum"]) if "enum" in schema else [schema["const"]]
+    for choice in choices:
+        if type(choice) is type(value) and choice == value:
+            return value
+    for name in type_names({key: part for key, part in schema.items() if key == "type"} or {"enum": choices}):
+        try:
+            made = _typed(value, name, {"type": name}, place)
+        except MismatchError:
+            continue
+        for choice in choices:
+            if isinstance(choice, bool) == isinstance(made, bool) and choice == made:
+                return choice
+    raise MismatchError(expectation(schema), value, place.path)
+
+
+def _typed(value: Any, name: str, schema: Schema, place: _Place) -> Any:
+    convert = _CONVERSIONS.get(name)
+    return value if convert is None else convert(value, schema, place)
+
+
+def _refuse(value: Any, schema: Schema, place: _Place) -> Any:
+    raise MismatchError(expectation(schema), value, place.path)
+
+
+def _string(value: Any, schema: Schema, place: _Place) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_NUMBER:
+        return str(value)
+    return _refuse(value, schema, place)
+
+
+def _boolean(value: Any, schema: Schema, place: _Place) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if is_class_loaded("numpy", "bool_", value):
+        return bool(value)
+    return _refuse(value, schema, place)
+
+
+def _integer(value: Any, schema: Schema, place: _Place) -> Any:
+    if isinstance(value, bool):
+        return _refuse(value, schema, place)
+    if type(value) is int:
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) <= _LONGEST_NUMBER and _INTEGER.fullmatch(text):
+            return int(text.partition(".")[0])
+        return _refuse(value, schema, place)
+    if isinstance(value, float | Decimal | Fraction):
+        if isinstance(value, Fraction) or math.isfinite(value):
+            whole = int(value)
+            if whole == value:
+                return whole
+        return _refuse(value, schema, place)
+    try:
+        return operator.index(value)
+    except TypeError:
+        return _refuse(value, schema, place)
+
+
+def _number(value: Any, schema: Schema, place: _Place) -> Any:
+    if isinstance(value, bool):
+        return _refuse(value, schema, place)
+    if isinstance(value, int | float | Decimal | Fraction):
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):
+            if _INTEGER.fullmatch(text) and "." not in text:
+                return int(text)
+            made = float(text)
+            if math.isfinite(made) and Decimal(repr(made)) == Decimal(text):
+                return made
+        return _refuse(value, schema, place)
+    if is_class_loaded("numpy", "number", value):
+        return value.item()
+    return _refuse(value, schema, place)
+
+
+def _array(value: Any, schema: Schema, place: _Place) -> Any:
+    if isinstance(value, str):
+        value = _from_json(value, list, schema, place)
+    elif is_class_loaded("numpy", "ndarray", value):
+        value = value.tolist()
+    elif isinstance(value, tuple | Set | range | deque | ValuesView):
+        value = list(cast("Iterable[Any]", value))
+    if not isinstance(value, list):
+        return _refuse(value, schema, place)
+    items = cast("list[Any]", value)
+    first: Any = schema.get("prefixItems")
+    known = cast("list[Any]", first) if isinstance(first, list) else []
+    if known and len(items) != len(known) and not isinstance(schema.get("items"), dict):
+        raise MismatchError(expectation(schema), value, place.path, f"it has {len(items)} items, not {len(known)}")
+    rest: Any = schema.get("items")
+    schemas: list[Any] = [*known[: len(items)], *([rest] * (len(items) - len(known)))]
+    made = [
+        coerce(item, cast("Schema", part), place.at(number)) if isinstance(part, dict) else item
+        for number, (item, part) in enumerate(zip(items, schemas, strict=True))
+    ]
+    return items if all(a is b for a, b in zip(items, made, strict=True)) else made
+
+
+def _object(value: Any, schema: Schema, place: _Place) -> Any:
+    if isinstance(value, str):
+        value = _from_json(value, dict, schema, place)
+    elif value is None or isinstance(value, int | float | list | tuple | Set):
+        return _refuse(cast("Any", value), schema, place)
+    elif is_class_loaded("actloop.guest", "Record", value):
+        value = value.record_fields
+    if not isinstance(value, Mapping):
+        return value  # an object of some class: what it is, the schema cannot say
+    fields = cast("Mapping[Any, Any]", value)
+    properties: Any = schema.get("properties")
+    known = cast("Schema", properties) if isinstance(properties, dict) else {}
+    more: Any = schema.get("additionalProperties")
+    required: Any = schema.get("required")
+    missing = [key for key in cast("list[Any]", required or []) if key not in fields]
+    if missing:
+        raise MismatchError(expectation(schema), value, place.path, f"it lacks the key {missing[0]!r}")
+    made: dict[Any, Any] = {}
+    for key, item in fields.items():
+        part = known.get(key, more)
+        if part is False and key not in known:
+            fault = f"the key {str(key)[:60]!r} is unknown; keys are {', '.join(map(repr, known))}"
+            raise MismatchError(expectation(schema), value, place.path, fault)
+        made[key] = coerce(item, cast("Schema", part), place.at(key)) if isinstance(part, dict) else item
+    return fields if all(made[key] is item for key, item in fields.items()) else made
+
+
+def _media(value: Any, schema: Schema, place: _Place) -> Any:
+    """An image or a sound: an object, bytes, or a path."""
+    return _refuse(value, schema, place) if value is None or isinstance(value, int | float) else value
+
+
+def _null(value: Any, schema: Schema, place: _Place) -> Any:
+    return value if value is None else _refuse(value, schema, place)
+
+
+def _from_json(text: str, kind: type[Any], schema: Schema, place: _Place) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return _refuse(text, schema, place)
+    return value if isinstance(value, kind) else _refuse(text, schema, place)
+
+
+_CONVERSIONS: dict[str, Callable[[Any, Schema, _Place], Any]] = {
+    "string": _string,
+    "boolean": _boolean,
+    "integer": _integer,
+    "number": _number,
+    "array": _array,
+    "object": _object,
+    "image": _media,
+    "audio": _media,
+    "null": _null,
+}
+
+
+def expectation(schema: Schema) -> str:
+    """What a schema expects, as a Python type."""
+    from actloop.tools.render import python_type
+
+    return python_type(schema)
