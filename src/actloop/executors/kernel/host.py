@@ -1,0 +1,385 @@
+"""The host's side of the kernel sandbox: starts zygotes and asks them for sessions."""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actloop.errors import SandboxUnavailableError
+
+from . import seccomp, syscalls
+from .harden import Level
+from .landlock import abi as landlock_abi
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+DEFAULT_PRELOAD = tuple(
+    """
+    abc ast bisect collections contextlib copy csv dataclasses datetime decimal enum fractions functools heapq io
+    itertools json linecache math operator random re statistics string struct textwrap threading time traceback typing
+    """.split()  # noqa: SIM905 - a list of names, not of strings
+)
+"""Modules of the standard library that most programs import; a session imports the others when it first needs them."""
+
+_FOLDER = Path(__file__).resolve().parent
+_GUEST = _FOLDER.parent.parent / "guest.py"
+_BOOT = (
+    "import sys, types; package = types.ModuleType('_actloop_kernel'); package.__path__ = [sys.argv[1]]; "
+    "sys.modules['_actloop_kernel'] = package; from _actloop_kernel import zygote; zygote.main(int(sys.argv[2]))"
+)
+"""Loads the zygote's few modules without their package, whose `__init__` files would cost time and pull in more."""
+
+_ENVIRONMENT = {"LANG": "C.UTF-8", "TZ": "UTC"} | {
+    f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS")
+}
+"""Of the zygote. A library that started threads there would break every session: only one thread survives a fork."""
+
+_MAX_MESSAGE = 1 << 16
+
+
+class _Report:
+    """Lines that a session, and the zygote when it has ended, write about it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._data = b""
+
+    def line(self, deadline: float) -> bytes:
+        """The next line; empty when no more comes, or not before the deadline (`time.monotonic()`)."""
+        while b"\n" not in self._data:
+            if self._descriptor < 0:
+                return b""
+            poller = select.poll()
+            poller.register(self._descriptor, select.POLLIN)
+            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return b""
+            chunk = os.read(self._descriptor, 4096)
+            if not chunk:
+                return b""
+            self._data += chunk
+        line, _, self._data = self._data.partition(b"\n")
+        return line
+
+    def close(self) -> None:
+        """Close the pipe; idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
+@dataclass(slots=True)
+class Spawned:
+    """A session that has been started.
+
+    Attributes:
+        channel: The host's end of the stream to the guest; the caller closes it.
+        pid: The session's process id, for messages only: signals go through `pidfd`.
+        pidfd: Descriptor of the session's process; readable once it has ended.
+        levels: How it is confined, level by level.
+    """
+
+    channel: socket.socket
+    pid: int
+    pidfd: int
+    levels: list[Level]
+    _report: _Report
+    _code: int | None = field(default=None, init=False)
+
+    def kill(self) -> None:
+        """End the session at once; harmless when it has ended already or was closed."""
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Send SIGINT, which the guest sees as `KeyboardInterrupt`; harmless when it has ended."""
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGINT)
+
+    def exit_code(self, timeout: float = 1.0) -> int | None:
+        """How the session ended: its exit status, or a signal's number, negated. Waits for the end.
+
+        Args:
+            timeout: Seconds to wait for it.
+
+        Returns:
+            None when it has not ended in time, or when nobody is left who knows.
+        """
+        if self._code is None:
+            line = self._report.line(time.monotonic() + timeout)
+            self._code = json.loads(line)["status"] if line else None
+        return self._code
+
+    def close(self) -> None:
+        """Kill the session and close what this object holds, the channel included; idempotent."""
+        self.kill()
+        self.channel.close()
+        self._report.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        self.pidfd = -1
+
+
+def why_unavailable() -> str:
+    """Why nothing can be isolated on this machine; empty where it can."""
+    if sys.platform != "linux":
+        return f"the kernel sandbox needs Linux, and this is {sys.platform}"
+    if not syscalls.supported():
+        return f"the kernel sandbox needs a 64-bit x86_64 or aarch64 machine, and this is {os.uname().machine}"
+    if not hasattr(os, "pidfd_open"):
+        return "the kernel sandbox needs a Python built with pidfd_open"
+    if not (landlock_abi() or seccomp.available()):
+        return "this kernel has neither landlock nor seccomp filters"
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return f"the kernel sandbox needs pidfd_open (Linux 5.3): {error}"
+    return ""
+
+
+def third_party_paths() -> tuple[str, ...]:
+    """The folders of installed packages that this interpreter imports from."""
+    return tuple(
+        path for path in sys.path if Path(path).name in ("site-packages", "dist-packages") and Path(path).is_dir()
+    )
+
+
+class Zygote:
+    """Starts sessions by forking them from a prepared process, started on first use and again when it has died.
+
+    Safe to share between threads. After `os.fork` the child gets a zygote of its own.
+
+    Args:
+        paths: Folders to import third-party packages from; None for those of this interpreter. A session can read them.
+        preload: Modules to import before sessions are forked.
+        without: Levels to leave out (`harden.LEVELS`), to test the others.
+        guest: The program of a session: a file with a function `serve(fd, config)`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str] | None = None,
+        preload: Iterable[str] = DEFAULT_PRELOAD,
+        *,
+        without: Collection[str] = (),
+        guest: Path = _GUEST,
+    ) -> None:
+        self.paths = tuple(paths) if paths is not None else third_party_paths()
+        self.preload = tuple(preload)
+        self.without = frozenset(without)
+        self.guest = guest
+        self.failed: dict[str, str] = {}
+        """Modules that could not be imported beforehand, and why; known after the first `spawn`."""
+        self._forget()
+        _zygotes.add(self)
+
+    def _forget(self) -> None:
+        """Begin anew without touching the process, which may belong to the parent of a fork."""
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def after_fork_in_child(self) -> None:
+        """Let go of the parent's zygote."""
+        if self._process is not None:
+            self._process.returncode = 0  # not this process's child: nothing to wait for, nothing to warn of
+        if self._control is not None:
+            self._control.close()
+        self._forget()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running zygote; None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def spawn(self, config: dict[str, Any], timeout: float = 10.0) -> Spawned:
+        """Start a session.
+
+        Args:
+            config: Handed to the guest; `config["limits"]` holds the fields of `SandboxLimits`.
+            timeout: Seconds that the session may take to come up; a zygote may take 60 more for its imports.
+
+        Raises:
+            SandboxUnavailableError: No session can be had, or not in time.
+        """
+        request = json.dumps({"config": config}).encode()
+        if len(request) > _MAX_MESSAGE:
+            raise ValueError(f"a session's configuration takes {len(request)} bytes; at most {_MAX_MESSAGE} fit")
+        channel, guest_end = socket.socketpair()
+        report_fd, report_end = os.pipe2(os.O_CLOEXEC)
+        report = _Report(report_fd)
+        pidfd = -1
+        try:
+            try:
+                pidfd = self._request(request, [guest_end.fileno(), report_end], timeout)
+            finally:
+                guest_end.close()
+                os.close(report_end)
+            levels = _read_levels(report, time.monotonic() + timeout)
+            return Spawned(channel, _pid_of(pidfd), pidfd, levels, report)
+        except BaseException:
+            channel.close()
+            report.close()
+            if pidfd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.close(pidfd)
+            raise
+
+    def _request(self, request: bytes, descriptors: list[int], timeout: float) -> int:
+        """Have the zygote fork a session; returns the descriptor of its process."""
+        with self._lock:
+            for _ in range(2):  # the second time with a fresh zygote, if the first one had died
+                control = self._control or self._start()
+                control.settimeout(timeout)
+                try:
+                    socket.send_fds(control, [request], descriptors)
+                    reply, received = _receive(control)
+                except TimeoutError:
+                    self._stop()
+                    raise SandboxUnavailableError(f"the sandbox did not answer within {timeout:g} s") from None
+                except OSError:
+                    reply, received = None, []
+                if reply is not None and "error" in reply:
+                    raise SandboxUnavailableError(f"the sandbox cannot start a session: {reply['error']}")
+                if reply is not None:
+                    return received[0]
+                self._stop()
+        raise SandboxUnavailableError("the sandbox died twice while it started a session")
+
+    def _start(self) -> socket.socket:
+        reason = why_unavailable()
+        if reason:
+            raise SandboxUnavailableError(reason)
+        if not sys.executable:
+            raise SandboxUnavailableError("the sandbox needs the interpreter's own path, and sys.executable is empty")
+        control, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with zygote_end:
+            self._control = control
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT, _FOLDER, str(zygote_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_ENVIRONMENT,
+                cwd="/",
+                pass_fds=[zygote_end.fileno()],
+                start_new_session=True,
+            )
+        start = {
+            "guest": str(self.guest),
+            "paths": self.paths,
+            "libraries": [str(Path(sys.base_prefix, "lib"))],
+            "preload": self.preload,
+            "without": sorted(self.without),
+        }
+        control.settimeout(60)
+        itself = os.pidfd_open(os.getpid())
+        try:
+            socket.send_fds(control, [json.dumps(start).encode()], [itself])
+            reply, _ = _receive(control)
+        except OSError as error:
+            self._stop()
+            raise SandboxUnavailableError(f"the sandbox did not come up: {error}") from error
+        finally:
+            os.close(itself)
+        if reply is None or "error" in reply:
+            self._stop()
+            raise SandboxUnavailableError(f"the sandbox did not come up: {reply['error'] if reply else 'it died'}")
+        self.failed = reply["failed"]
+        return control
+
+    def _stop(self) -> None:
+        """End the zygote and with it every session; the lock is held."""
+        control, process = self._control, self._process
+        self._control = self._process = None
+        if control is not None:
+            control.close()
+        if process is not None:
+            try:
+                process.wait(1.0)  # it ends by itself when its control socket is closed
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def close(self) -> None:
+        """End every session and the zygote; a later `spawn` starts another. Idempotent."""
+        with self._lock:
+            self._stop()
+
+
+_zygotes: weakref.WeakSet[Zygote] = weakref.WeakSet()
+_shared: dict[tuple[Any, ...], Zygote] = {}
+_shared_lock = threading.Lock()
+
+
+def zygote_for(paths: Sequence[str] | None = None, preload: Iterable[str] = DEFAULT_PRELOAD) -> Zygote:
+    """The zygote of this process for one configuration; it lives until the interpreter ends."""
+    key = (None if paths is None else tuple(paths), tuple(preload))
+    with _shared_lock:
+        if key not in _shared:
+            _shared[key] = Zygote(paths, key[1])
+        return _shared[key]
+
+
+@atexit.register
+def _close_all() -> None:
+    for zygote in list(_zygotes):
+        zygote.close()
+
+
+def _after_fork_in_child() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for zygote in list(_zygotes):
+        zygote.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """A message of the zygote and its descriptors; None when it has died."""
+    data, ancillary, _, _ = control.recvmsg(_MAX_MESSAGE, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(payload)
+    return (json.loads(data) if data else None), list(descriptors)
+
+
+def _read_levels(report: _Report, deadline: float) -> list[Level]:
+    line = report.line(deadline)
+    if not line:
+        raise SandboxUnavailableError("a session died or hung while it was being confined")
+    message = json.loads(line)
+    if "status" in message:
+        raise SandboxUnavailableError(f"a session died while it was being confined (exit code {message['status']})")
+    if "error" in message:
+        raise SandboxUnavailableError(f"a session could not be confined: {message['error']}")
+    return [Level(*level) for level in message["levels"]]
+
+
+def _pid_of(pidfd: int) -> int:
+    """The process id behind a descriptor, in this process's numbering; -1 when it has ended."""
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
+        if line.startswith("Pid:"):
+            return int(line.split()[1])
+    return -1

@@ -1,0 +1,347 @@
+"""The process that sessions are forked from: it holds the interpreter, the guest and its modules ready.
+
+Started by `host` with an empty environment and one thread. It lives in namespaces of its own, so its memory and what it
+can open hold nothing of the host but the interpreter. It ends when the host does.
+
+Messages on its control socket are JSON, one a packet; descriptors travel beside them:
+
+    host                                        zygote
+    {guest, paths, preload, without} + pidfd
+                                                {ready, failed} or {error}
+    {config} + channel, report                  {} + pidfd of the session, or {error}
+
+A session writes its levels, or why it could not be confined, to its report; when it has ended, the zygote adds its
+status.
+"""
+
+from __future__ import annotations
+
+import _socket
+import array
+import contextlib
+import fcntl
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from importlib import import_module, machinery
+from types import ModuleType
+from typing import Any, NoReturn
+
+from . import harden, limits, namespaces, syscalls
+
+_CHANNEL, _REPORT, _PROC = 3, 4, 5
+"""Descriptors of a session; the last two are closed before the guest runs."""
+
+_MAX_MESSAGE = 1 << 18
+_FAILED = 70
+"""Exit status of a session that could not be confined, or whose guest returned."""
+
+
+class _Zygote:
+    """State between requests.
+
+    Attributes:
+        control: The socket to the host.
+        guest: The guest's module.
+        plan: What sessions are confined by.
+        pid_namespace: The zygote's own pid namespace, to come back to after a fork into another; -1 without.
+        uids: First and last user id that sessions may be given; (0, 0) where there are none.
+        live: By the descriptor of each live session's process: its process id, its user id and its report.
+    """
+
+    def __init__(self, control: _socket.socket, guest: ModuleType, plan: harden.Plan, pid_namespace: int) -> None:
+        self.control = control
+        self.guest = guest
+        self.plan = plan
+        self.pid_namespace = pid_namespace
+        self.uids = _spare_uids(plan)
+        self.live: dict[int, tuple[int, int, int]] = {}
+        self.poller = select.epoll()
+
+    def serve(self, host: int) -> NoReturn:
+        """Answer requests until the host is gone."""
+        for descriptor in (self.control.fileno(), host):
+            self.poller.register(descriptor, select.EPOLLIN)
+        while True:
+            for descriptor, _ in self.poller.poll():
+                if descriptor == host:
+                    self._end()
+                elif descriptor == self.control.fileno():
+                    message, descriptors = _receive(self.control)
+                    if message is None:
+                        self._end()
+                    self._spawn(message["config"], descriptors)
+                else:
+                    self._reap(descriptor)
+
+    def _spawn(self, config: dict[str, Any], descriptors: list[int]) -> None:
+        channel, report = descriptors
+        config["uid"] = self.fresh_uid()
+        try:
+            pid = self._fork()
+            if pid == 0:
+                self._become_session(config, channel, report)
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            os.close(report)
+            _send(self.control, {"error": f"cannot start a process: {error}"})
+            return
+        finally:
+            os.close(channel)
+        self.live[pidfd] = (pid, config["uid"], report)
+        self.poller.register(pidfd, select.EPOLLIN)
+        _send(self.control, {}, [pidfd])
+
+    def _fork(self) -> int:
+        if self.pid_namespace < 0:
+            return os.fork()
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0:
+                syscalls.call("setns", self.pid_namespace, syscalls.CLONE_NEWPID)
+        return pid
+
+    def _become_session(self, config: dict[str, Any], channel: int, report: int) -> NoReturn:
+        try:
+            self.control.detach()
+            self.poller.close()
+            _keep_descriptors(channel, report, self.plan.proc)
+            try:
+                _confine(self.plan._replace(proc=_PROC if self.plan.proc >= 0 else -1), config)
+            except Exception as error:
+                _write(_REPORT, {"error": f"{type(error).__name__}: {error}"})
+                raise
+            self.guest.serve(_CHANNEL, config)
+        finally:
+            os._exit(_FAILED)  # whatever happened, this process must not go on as a second zygote
+
+    def fresh_uid(self) -> int:
+        """A user id that no live session has; 0 where none can be given."""
+        first, last = self.uids
+        if not last:
+            return 0
+        taken = {uid for _, uid, _ in self.live.values()}
+        while True:  # by chance, since other zygotes choose from the same range
+            uid = first + int.from_bytes(os.urandom(8), "little") % (last - first + 1)
+            if uid not in taken:
+                return uid
+
+    def _reap(self, pidfd: int) -> None:
+        pid, _, report = self.live.pop(pidfd)
+        self.poller.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        _write(report, {"status": os.waitstatus_to_exitcode(status)})
+        os.close(report)
+
+    def _end(self) -> NoReturn:
+        for pid, _, _ in self.live.values():
+            os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+
+def _receive(control: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """One message and its descriptors; None when the host is gone."""
+    try:
+        data, ancillary, _, _ = control.recvmsg(_MAX_MESSAGE, _socket.CMSG_LEN(4 * 8), _socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return None, []
+    descriptors = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
+    return (json.loads(data) if data else None), list(descriptors)
+
+
+def _send(control: _socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    try:
+        control.sendmsg([json.dumps(message).encode()], rights)
+    except OSError:
+        os._exit(0)  # the host is gone
+
+
+def _write(descriptor: int, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # nobody may be listening any more
+        os.write(descriptor, json.dumps(message).encode() + b"\n")
+
+
+def _keep_descriptors(channel: int, report: int, proc: int) -> None:
+    """Put what a session needs where it expects it, and close everything else."""
+    wanted = [(channel, _CHANNEL), (report, _REPORT)] + ([(proc, _PROC)] if proc >= 0 else [])
+    copies = [(fcntl.fcntl(source, fcntl.F_DUPFD, 16), target) for source, target in wanted]
+    for copy, target in copies:
+        os.dup2(copy, target, inheritable=False)
+    syscalls.close_from(3 + len(wanted))
+
+
+def _confine(plan: harden.Plan, config: dict[str, Any]) -> None:
+    """Confine this session, and tell the host how far that went."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if plan.pid and os.getppid() != plan.zygote:
+        raise harden.NotConfinedError("the zygote has died")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(0o077)
+    os.environ.clear()
+    levels = harden.confine(plan, config)
+    scratch = next(level.applied for level in levels if level.name == "scratch")
+    home = namespaces.SCRATCH if scratch else "/"
+    os.environ.update({"HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "TZ": "UTC"})
+    _write(_REPORT, {"levels": levels})
+    os.close(_REPORT)
+    if plan.proc >= 0:
+        os.close(plan.proc)
+
+
+def _spare_uids(plan: harden.Plan) -> tuple[int, int]:
+    """User ids that nobody is likely to have: the upper half of the largest range that is mapped here."""
+    if os.geteuid() != 0 or plan.proc < 0 or "uid" in plan.without:
+        return 0, 0
+    with open("self/uid_map", opener=lambda name, flags: os.open(name, flags, dir_fd=plan.proc)) as file:
+        ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in file)]
+    first, count = max(ranges, key=lambda item: item[1])
+    count = min(count, 0x7FFF0000)
+    return (first + count // 2, first + count - 1) if count >= 2 else (0, 0)
+
+
+def _load_guest(path: str) -> ModuleType:
+    loader = machinery.SourceFileLoader("actloop_guest", path)
+    module = ModuleType(loader.name)
+    module.__file__ = path
+    module.__spec__ = machinery.ModuleSpec(loader.name, loader, origin=path)
+    sys.modules[loader.name] = module
+    loader.exec_module(module)
+    return module
+
+
+def _preload(names: list[str]) -> dict[str, str]:
+    """Import modules now, so that no session has to; what fails is reported, by name."""
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            import_module(name)
+        except BaseException as error:  # a module may raise anything, SystemExit included
+            failed[name] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def _user_namespace(uid: int, proc: int) -> bool:
+    """Whether a session will be able to make a user namespace, tried in a child."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if uid:
+                harden.drop_user(uid)
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            namespaces.enter_for_session(proc, user=True, mount=True, uid=os.geteuid(), gid=os.getegid())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _isolate(start: dict[str, Any], proc: int, readable: list[str]) -> tuple[str, str, str, int]:
+    """Enter the zygote's namespaces and root.
+
+    Returns:
+        Why there are no namespaces, why there is no root, why there is no pid namespace, each empty when there is, and
+        the zygote's pid namespace or -1.
+    """
+    if "namespaces" in start["without"]:
+        return "left out on request", "left out on request", "left out on request", -1
+    if proc < 0:
+        reason = "no /proc is mounted"
+        return reason, reason, reason, -1
+    try:
+        namespaces.enter_for_zygote()
+    except OSError as error:
+        return str(error), "needs a mount namespace", str(error), -1
+    _go_on_in_child()
+    pid_namespace, no_pid = -1, ""
+    try:
+        pid_namespace = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+        syscalls.call("setns", pid_namespace, syscalls.CLONE_NEWPID)
+    except OSError as error:
+        pid_namespace, no_pid = -1, str(error)
+    if "root" in start["without"]:
+        return "", "left out on request", no_pid, pid_namespace
+    try:
+        namespaces.build_root(readable)
+    except OSError as error:
+        return "", str(error), no_pid, pid_namespace
+    return "", "", no_pid, pid_namespace
+
+
+def _go_on_in_child() -> None:
+    """Fork, to be the first process of the new pid namespace; the parent only waits, and ends as the child does."""
+    pid = os.fork()
+    if pid != 0:
+        syscalls.close_from(3)
+        _, status = os.waitpid(pid, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prepare(control: _socket.socket, start: dict[str, Any]) -> tuple[_Zygote, dict[str, str]]:
+    guest = _load_guest(start["guest"])
+    sys.path.extend(path for path in start["paths"] if path not in sys.path)
+    try:
+        proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.stat("self/uid_map", dir_fd=proc)
+    except OSError:
+        proc = -1
+    readable = [*namespaces.SYSTEM_PATHS, *sys.path, *start["libraries"]]
+    no_namespaces, no_root, no_pid, pid_namespace = _isolate(start, proc, readable)
+    failed = _preload(start["preload"])
+    status = ""
+    if proc >= 0:
+        with open("self/status", opener=lambda name, flags: os.open(name, flags, dir_fd=proc)) as file:
+            status = file.read()
+    plan = harden.Plan(
+        without=frozenset(start["without"]),
+        proc=proc,
+        root=no_root,
+        pid=no_pid,
+        namespaces=no_namespaces,
+        user=False,
+        readable=(*(path for path in readable if os.path.exists(path)), *namespaces.DEVICES),
+        data=limits.data_bytes(status),
+        space=limits.space_bytes(status),
+        zygote=os.getpid(),
+    )
+    zygote = _Zygote(control, guest, plan, pid_namespace)
+    if not no_namespaces:
+        zygote.plan = plan._replace(user=_user_namespace(zygote.fresh_uid(), proc))
+    return zygote, failed
+
+
+def main(descriptor: int) -> NoReturn:
+    """Run the zygote on an inherited control socket."""
+    started = time.perf_counter()
+    sys.argv = [""]
+    sys.dont_write_bytecode = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    control = _socket.socket(fileno=descriptor)
+    start, descriptors = _receive(control)
+    if start is None:
+        os._exit(0)
+    os.set_inheritable(descriptor, False)
+    try:
+        zygote, failed = _prepare(control, start)
+    except BaseException as error:
+        _send(control, {"error": f"{type(error).__name__}: {error}"})
+        os._exit(_FAILED)
+    gc.collect()
+    gc.freeze()
+    _send(control, {"ready": time.perf_counter() - started, "failed": failed})
+    zygote.serve(descriptors[0])
