@@ -1,0 +1,340 @@
+"""Executors that run programs in a guest: opening sessions for runs, and running snippets for callers without an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import dataclasses
+import inspect
+import os
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from actloop.errors import InterpreterError
+from actloop.executors.guest_session import GuestProcess, GuestSession
+from actloop.executors.session import Call, Finished, Printed, RemoteTool, SandboxLimits
+from actloop.executors.waiting import BlockingWaiter, run_now
+from actloop.guest import BASE_BUILTIN_MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from actloop.executors.session import Session, Waiter
+
+MAX_EXECUTION_TIME_SECONDS = 30
+"""Seconds that a program may run unless told otherwise."""
+
+
+@dataclass
+class CodeOutput:
+    """What came of a program: the value of its last expression or its final answer, and what it printed."""
+
+    output: Any
+    logs: str
+    is_final_answer: bool
+
+
+class PythonExecutor(ABC):
+    """Base class of executors of your own: an agent sends it tools and variables, then programs, one after another."""
+
+    @abstractmethod
+    def send_tools(self, tools: dict[str, Any]) -> None:
+        """Make tools callable by programs, under their names."""
+
+    @abstractmethod
+    def send_variables(self, variables: dict[str, Any]) -> None:
+        """Make variables visible to programs."""
+
+    @abstractmethod
+    def __call__(self, code_action: str) -> CodeOutput:
+        """Run a program.
+
+        Raises:
+            InterpreterError: It failed.
+        """
+
+
+class _SessionWithFunctions(GuestSession):
+    """A session that answers calls of the executor's own functions by itself."""
+
+    functions: Mapping[str, Callable[..., Any]] = {}
+
+    async def receive(self, waiter: Waiter) -> Call | Printed | Finished:
+        """As in `Session`; calls of functions are performed here, in the caller's thread."""
+        while True:
+            event = await super().receive(waiter)
+            if not isinstance(event, Call) or event.name not in self.functions:
+                return event
+            try:
+                value = call_on_host(self.functions[event.name], event.args, event.kwargs)
+            except Exception as error:
+                await self.fail(event.id, type(error).__name__, str(error), waiter)
+            else:
+                await self.answer(event.id, value, waiter)
+
+
+class GuestExecutor(PythonExecutor):
+    """Runs programs in a guest; what kind of process that is, a subclass says.
+
+    It opens sessions for the runs of agents, and has one of its own for being called directly. It may be shared between
+    threads and runs; direct calls are made one at a time.
+
+    Args:
+        additional_authorized_imports: Modules that programs may import besides `BASE_BUILTIN_MODULES`: a name covers its
+            submodules, `"*"` covers everything that is installed.
+        max_print_outputs_length: Characters of printed output that are kept; 50,000 by default.
+        additional_functions: Functions of the caller that programs may call; they run in the caller's process.
+        timeout_seconds: Seconds that a program may run; None for no limit.
+        limits: All limits of a session; the two above, when given, replace theirs.
+
+    Raises:
+        InterpreterError: An authorised module is not installed.
+    """
+
+    def __init__(
+        self,
+        additional_authorized_imports: Iterable[str] = (),
+        max_print_outputs_length: int | None = None,
+        additional_functions: dict[str, Callable[..., Any]] | None = None,
+        timeout_seconds: float | None = MAX_EXECUTION_TIME_SECONDS,
+        limits: SandboxLimits | None = None,
+    ) -> None:
+        self.additional_authorized_imports = list(additional_authorized_imports)
+        self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *self.additional_authorized_imports})
+        self.additional_functions = dict(additional_functions or {})
+        limits = limits or SandboxLimits()
+        if timeout_seconds != MAX_EXECUTION_TIME_SECONDS:
+            limits = dataclasses.replace(limits, wall=timeout_seconds)
+        if max_print_outputs_length is not None:
+            limits = dataclasses.replace(limits, output=max_print_outputs_length)
+        self.limits = limits
+        self._check_installed()
+        self._session: GuestSession | None = None
+        self._tools: dict[str, Any] = {}
+        self._variables: dict[str, Any] = {}
+        self._logs = ""
+        self._lock = threading.RLock()
+        self._waiter = BlockingWaiter()
+
+    @property
+    def max_print_outputs_length(self) -> int:
+        """Characters of printed output that are kept."""
+        return self.limits.output
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """Seconds that a program may run."""
+        return self.limits.wall
+
+    def _check_installed(self) -> None:
+        missing = [
+            name
+            for name in self.additional_authorized_imports
+            if name != "*" and not _is_installed(name.partition(".")[0])
+        ]
+        if missing:
+            raise InterpreterError(
+                f"These authorised imports are not installed: {', '.join(missing)}. Install them, or leave them out of "
+                "additional_authorized_imports."
+            )
+
+    # ---- sessions
+
+    @abstractmethod
+    def spawn(self, config: dict[str, Any]) -> GuestProcess:
+        """Start a guest; may block.
+
+        Raises:
+            SandboxUnavailableError: This machine cannot isolate it.
+        """
+
+    async def open_session(self, waiter: Waiter) -> Session:
+        """A fresh session without variables, for a run.
+
+        Raises:
+            SandboxUnavailableError: This machine cannot isolate code.
+        """
+        config = {
+            "value": self.limits.value,
+            "output": self.limits.output,
+            "wall": self.limits.wall,
+            "imports": self.authorized_imports,
+            "limits": dataclasses.asdict(self.limits),
+        }
+        session = _SessionWithFunctions(await _in_thread(lambda: self.spawn(config), waiter), self.limits)
+        try:
+            await session.wait_ready(waiter)
+            if self.additional_functions:
+                await session.define(waiter, tools=_remote(self.additional_functions))
+                session.functions = self.additional_functions
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    # ---- direct calls
+
+    def send_tools(self, tools: dict[str, Any]) -> None:
+        """Make tools callable by programs: `Tool` objects or plain functions, which run in the caller's process."""
+        with self._lock:
+            self._tools.update(tools)
+            if self._session is not None and self._session.alive:
+                run_now(self._session.define(self._waiter, tools=_remote(tools)))
+
+    def send_variables(self, variables: dict[str, Any]) -> None:
+        """Make variables visible to programs.
+
+        Raises:
+            InterpreterError: One cannot be sent; the message names it.
+        """
+        with self._lock:
+            self._variables.update(variables)
+            if self._session is not None and self._session.alive:
+                run_now(self._session.define(self._waiter, variables=variables))
+
+    def __call__(self, code_action: str) -> CodeOutput:
+        """Run a program in this executor's own session; variables live on from call to call.
+
+        Raises:
+            InterpreterError: It failed; the message is the traceback and a hint.
+            SandboxUnavailableError: This machine cannot isolate code.
+        """
+        with self._lock:
+            return run_now(self._run(code_action))
+
+    async def _run(self, code: str) -> CodeOutput:
+        session = await self._own_session()
+        await session.start(code, self._waiter)
+        answer: tuple[Any] | None = None
+        try:
+            while True:
+                event = await session.receive(self._waiter)
+                if isinstance(event, Call):
+                    answer = await self._answer(session, event) or answer
+                elif isinstance(event, Finished):
+                    break
+        except BaseException:
+            session.close()  # what the program is doing is not known any more
+            raise
+        self._logs = event.logs
+        if answer is not None:
+            return CodeOutput(answer[0], event.logs, is_final_answer=True)
+        if event.failure is not None:
+            parts = (event.failure.traceback.rstrip(), event.failure.hint)
+            raise InterpreterError("\n".join(part for part in parts if part))
+        return CodeOutput(event.output, event.logs, is_final_answer=False)
+
+    async def _own_session(self) -> GuestSession:
+        if self._session is None or not self._session.alive:
+            session = await self.open_session(self._waiter)
+            assert isinstance(session, GuestSession)
+            self._session = session
+            await session.define(self._waiter, tools=_remote(self._tools), variables=self._variables)
+        return self._session
+
+    async def _answer(self, session: GuestSession, call: Call) -> tuple[Any] | None:
+        """Perform a call; a final answer in a tuple of one, if it was that."""
+        try:
+            value = call_on_host(self._tools[call.name], call.args, call.kwargs)
+        except Exception as error:
+            await session.fail(call.id, type(error).__name__, str(error), self._waiter)
+            return None
+        if call.name == "final_answer":
+            await session.stop(call.id, self._waiter)
+            return (value,)
+        await session.answer(call.id, value, self._waiter)
+        return None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A copy of the variables of this executor's own session, and what it last printed as `_print_outputs`."""
+        with self._lock:
+            values = dict(self._variables)
+            if self._session is not None and self._session.alive:
+                values |= run_now(self._session.read(self._waiter))
+            return {"__name__": "__main__", **values, "_print_outputs": self._logs}
+
+    def cleanup(self) -> None:
+        """End this executor's own session; idempotent. A later call starts another."""
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+            self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cleanup()
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _remote(tools: Mapping[str, Any]) -> list[RemoteTool]:
+    """Tools as a guest knows them; a builtin under its own name is left to the guest, which has it."""
+    return [
+        RemoteTool(name, is_async=inspect.iscoroutinefunction(getattr(tool, "forward", tool)))
+        for name, tool in tools.items()
+        if tool is not getattr(builtins, name, None)
+    ]
+
+
+def call_on_host(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Call a function in this thread; of an asynchronous one, the awaited result."""
+    value = function(*args, **kwargs)
+    if not inspect.iscoroutine(value):
+        return value
+    with asyncio.Runner() as runner:
+        return runner.run(value)
+
+
+async def _in_thread(start: Callable[[], GuestProcess], waiter: Waiter) -> GuestProcess:
+    """Do something that blocks in a thread, and wait for it through the waiter."""
+    read_fd, write_fd = os.pipe()
+    results: list[GuestProcess | BaseException] = []
+    lock = threading.Lock()
+    abandoned = False
+
+    def work() -> None:
+        try:
+            result: GuestProcess | BaseException = start()
+        except BaseException as error:
+            result = error
+        with lock:
+            results.append(result)
+            if abandoned and not isinstance(result, BaseException):
+                result.channel.close()
+                result.close()
+        os.close(write_fd)
+
+    thread = threading.Thread(target=work, name="actloop-spawn")
+    thread.start()
+    try:
+        await waiter.ready(read_fd)
+    except BaseException:
+        with lock:
+            abandoned = True
+            for result in results:
+                if not isinstance(result, BaseException):
+                    result.channel.close()
+                    result.close()
+        raise
+    finally:
+        os.close(read_fd)
+    thread.join()
+    result = results[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -1,0 +1,344 @@
+"""A session over the stream to a guest process: the protocol, the waiting, the deadline, and the end of the guest."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actloop.errors import InterpreterError, ProtocolError
+from actloop.executors.protocol import HostProtocol, Ready, Values
+from actloop.executors.session import Call, Finished, GuestFailure, Printed, SandboxLimits, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actloop.executors.protocol import Event
+    from actloop.executors.session import RemoteTool, Waiter
+
+GRACE = 0.03
+"""Seconds between the interrupt at a snippet's deadline and the kill."""
+
+INTERRUPT_GRACE = 1.0
+"""Seconds that a snippet may take to end after the user's interrupt."""
+
+STOP_GRACE = 0.5
+"""Seconds that a snippet may take to end after its answer was given."""
+
+START = 30.0
+"""Seconds that a guest may take to start."""
+
+_CHUNK = 1 << 18
+_LOST = "The sandbox was restarted, and all variables and imports of earlier code are gone: define again what you need."
+
+
+class GuestProcess(Protocol):
+    """A process that runs the guest.
+
+    Attributes:
+        channel: The host's end of the stream; the session owns it.
+    """
+
+    channel: socket.socket
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing happens if the process has ended."""
+        ...
+
+    def kill(self) -> None:
+        """Kill the process; nothing happens if it has ended."""
+        ...
+
+    def cpu_time(self) -> float | None:
+        """Seconds of CPU time that it has used, or None if that cannot be told."""
+        ...
+
+    def close(self) -> None:
+        """Kill the process and free what is held for it."""
+        ...
+
+
+class GuestSession(Session):
+    """A session with a guest; its methods may be called from several threads at once, `receive` from one.
+
+    Args:
+        process: The guest, just started.
+        limits: What it is held to.
+    """
+
+    def __init__(self, process: GuestProcess, limits: SandboxLimits) -> None:
+        self._process = process
+        self._channel = process.channel
+        self._channel.setblocking(False)
+        self._limits = limits
+        self._protocol = HostProtocol(limits)
+        self._lock = threading.RLock()
+        self._unsent = bytearray()
+        self._alive = True
+        self._closed = False
+        self._left: float | None = None
+        self._stopped = False
+        self._wall = 0.0
+        self._cpu: float | None = 0.0
+        self._timed_out = False
+        self._snippet = 0
+        self._timer: threading.Timer | None = None
+        self._interrupted = False
+
+    # ---- commands
+
+    async def wait_ready(self, waiter: Waiter) -> None:
+        """Wait until the guest has started.
+
+        Raises:
+            ProtocolError: It did not start.
+        """
+        event = await self._next(waiter, time.monotonic() + START)
+        if not isinstance(event, Ready):
+            self.close()
+            raise ProtocolError("The sandbox did not start")
+
+    async def define(
+        self, waiter: Waiter, *, tools: Sequence[RemoteTool] = (), variables: Mapping[str, Any] | None = None
+    ) -> None:
+        """As in `Session`."""
+        with self._lock:
+            frames = self._protocol.define(tools, variables or {})
+        for frame in frames:
+            await self._send(frame, waiter)
+
+    async def start(self, code: str, waiter: Waiter) -> None:
+        """As in `Session`."""
+        with self._lock:
+            if not self._alive:
+                raise InterpreterError("The sandbox is closed; open a new session.")
+            frame = self._protocol.run(code)
+            self._snippet += 1
+            self._left = self._limits.wall
+            self._timed_out = self._stopped = self._interrupted = False
+            self._wall, self._cpu = time.monotonic(), self._process.cpu_time() if self._left is not None else None
+        await self._send(frame, waiter)
+
+    async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
+        """As in `Session`."""
+        with self._lock:
+            self._charge()
+            frame = self._protocol.answer(call_id, value)
+        await self._send(frame, waiter)
+
+    async def fail(self, call_id: int, kind: str, message: str, waiter: Waiter) -> None:
+        """As in `Session`."""
+        with self._lock:
+            self._charge()
+            frame = self._protocol.fail(call_id, kind, message)
+        await self._send(frame, waiter)
+
+    async def stop(self, call_id: int, waiter: Waiter) -> None:
+        """As in `Session`."""
+        with self._lock:
+            self._charge()
+            frame = self._protocol.stop(call_id)
+            self._stopped = True
+            self._left = STOP_GRACE if self._left is None else min(self._left, STOP_GRACE)
+        await self._send(frame, waiter)
+
+    async def read(self, waiter: Waiter) -> dict[str, Any]:
+        """The guest's variables: what cannot be encoded as `guest.Opaque`; tools and modules are left out."""
+        if not self._alive:
+            return {}
+        with self._lock:
+            frame = self._protocol.read()
+        await self._send(frame, waiter)
+        event = await self._next(waiter, time.monotonic() + (self._limits.wall or START))
+        if isinstance(event, Values):
+            return event.values
+        self.close()
+        return {}
+
+    def interrupt(self) -> None:
+        """As in `Session`."""
+        with self._lock:
+            if not self._alive or self._protocol.state != "running":
+                return
+            self._interrupted = True
+            self._process.signal(signal.SIGINT)
+            if self._timer is None:
+                self._timer = threading.Timer(INTERRUPT_GRACE, self._kill_if_running, (self._snippet,))
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _kill_if_running(self, snippet: int) -> None:
+        with self._lock:
+            if self._alive and self._snippet == snippet and self._protocol.state == "running":
+                self._process.kill()
+
+    def close(self) -> None:
+        """As in `Session`."""
+        with self._lock:
+            self._alive = False
+            self._cancel_timer()
+            if self._closed:
+                return
+            self._closed = True
+            self._process.close()
+            self._channel.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    @property
+    def alive(self) -> bool:
+        """As in `Session`."""
+        return self._alive
+
+    # ---- what the guest says
+
+    async def receive(self, waiter: Waiter) -> Call | Printed | Finished:
+        """As in `Session`."""
+        if not self._alive:
+            return self._lost("SandboxCrash", "The sandbox is closed.")
+        if self._protocol.state != "running":
+            raise InterpreterError("No program is running in the sandbox.")
+        try:
+            event = await self._next_running(waiter)
+        except ProtocolError as error:
+            return self._lost("SandboxCrash", f"{error}, so it was ended.")
+        if event is None:
+            return self._died()
+        if isinstance(event, Finished):
+            with self._lock:
+                self._cancel_timer()
+            return self._judge(event)
+        assert isinstance(event, Call | Printed)
+        return event
+
+    def _judge(self, ended: Finished) -> Finished:
+        """A snippet that ended in time is what it says; one that was interrupted for time failed by that."""
+        if self._stopped:
+            return Finished(None, ended.logs)
+        return ended
+
+    async def _next_running(self, waiter: Waiter) -> Event | None:
+        """The running guest's next message; None when it has died. Keeps the time."""
+        while True:
+            with self._lock:
+                self._charge()
+                event = self._protocol.next_event()
+            if event is not None:
+                return event
+            timeout = None if self._left is None else self._left
+            if self._left is not None and self._left <= 0:
+                if self._timed_out:
+                    self._process.kill()
+                    return None
+                self._timed_out = True
+                self._left = timeout = GRACE
+                self._process.signal(signal.SIGUSR1)
+            if await self._ready(waiter, timeout) and not self._take_in():
+                return None
+
+    async def _next(self, waiter: Waiter, until: float) -> Event | None:
+        """The next message of a guest that runs no snippet; None when it has died or is late."""
+        while True:
+            event = self._protocol.next_event()
+            if event is not None:
+                return event
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            if await self._ready(waiter, left) and not self._take_in():
+                return None
+
+    async def _ready(self, waiter: Waiter, timeout: float | None) -> bool:
+        fd = self._channel.fileno()
+        return fd < 0 or await waiter.ready(fd, timeout=timeout)
+
+    def _take_in(self) -> bool:
+        """Read what is there; False at the end of the stream."""
+        try:
+            data = self._channel.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        if data:
+            self._protocol.receive(data)
+        return bool(data)
+
+    def _charge(self) -> None:
+        """Count the time since the last look against the snippet's: while the host answers a call, CPU time only."""
+        if self._left is None:
+            return
+        now = time.monotonic()
+        cost, self._wall = now - self._wall, now
+        if self._protocol.open_calls or self._cpu is None:
+            before, self._cpu = self._cpu, self._process.cpu_time()
+            if self._protocol.open_calls:
+                cost = 0.0 if before is None or self._cpu is None else min(cost, self._cpu - before)
+        else:
+            self._cpu = None
+        self._left -= cost
+
+    # ---- the end
+
+    def _died(self) -> Finished:
+        wall = self._limits.wall
+        if self._stopped:
+            return self._lost_after_answer()
+        if self._timed_out:
+            return self._lost("TimeoutError", f"The code ran longer than {wall:g} seconds and was killed.")
+        if self._interrupted:
+            return self._lost(
+                "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
+            )
+        return self._lost(
+            "SandboxCrash", "The sandbox process ended: the code crashed it, ended it or used too much memory."
+        )
+
+    def _lost(self, kind: str, message: str) -> Finished:
+        logs = self._protocol.logs
+        self.close()
+        traceback = f"{kind}: {message}\n"
+        return Finished(None, logs, GuestFailure(kind, message, traceback=traceback, hint=_LOST, lost=True))
+
+    def _lost_after_answer(self) -> Finished:
+        """The answer was given before the guest died: that the variables are gone is all that is left to say."""
+        return self._lost("SandboxCrash", "The sandbox ended after the answer was given.")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ---- sending
+
+    async def _send(self, frame: bytes, waiter: Waiter) -> None:
+        """Send a frame whole. A guest that does not read in time is killed; the death shows in `receive`."""
+        if not frame or not self._alive:
+            return
+        with self._lock:
+            self._unsent += frame
+        until = time.monotonic() + (self._limits.wall or START)
+        while self._flush():
+            if time.monotonic() > until:
+                self._process.kill()
+                return
+            await waiter.ready(self._channel.fileno(), write=True, timeout=0.05)
+
+    def _flush(self) -> bool:
+        """Write what fits; True while something is left. Reads meanwhile, so that two full streams do not block."""
+        with self._lock:
+            if not self._alive:
+                return False
+            try:
+                while self._unsent:
+                    sent = self._channel.send(memoryview(self._unsent)[: 1 << 20])
+                    del self._unsent[:sent]
+            except (BlockingIOError, InterruptedError):
+                return True
+            except OSError:
+                self._unsent.clear()
+            return False

@@ -1,0 +1,127 @@
+"""The default executor: programs run on this machine, each session in a kernel sandbox of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+from actloop.errors import SandboxUnavailableError
+from actloop.executors.base import (
+    MAX_EXECUTION_TIME_SECONDS,
+    CodeOutput,
+    GuestExecutor,
+    PythonExecutor,
+)
+from actloop.executors.unsafe import UnsafeInProcessExecutor, cpu_time_of
+from actloop.guest import BASE_BUILTIN_MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.kernel.host import Spawned
+
+__all__ = [
+    "BASE_BUILTIN_MODULES",
+    "MAX_EXECUTION_TIME_SECONDS",
+    "CodeOutput",
+    "LocalPythonExecutor",
+    "LocalPythonInterpreter",
+    "PythonExecutor",
+    "UnsafeInProcessExecutor",
+    "evaluate_python_code",
+]
+
+_MAX_PRINTED = 50_000
+
+
+class _KernelProcess:
+    """A guest in the kernel sandbox."""
+
+    def __init__(self, spawned: Spawned) -> None:
+        self.channel: socket.socket = spawned.channel
+        self._spawned = spawned
+
+    def signal(self, number: int) -> None:
+        if self._spawned.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._spawned.pidfd, number)
+
+    def kill(self) -> None:
+        self._spawned.kill()
+
+    def cpu_time(self) -> float | None:
+        return cpu_time_of(self._spawned.pid)
+
+    def close(self) -> None:
+        self._spawned.close()
+
+
+class LocalPythonExecutor(GuestExecutor):
+    """Runs programs on this machine in the kernel sandbox: at CPython's speed, without network, files or environment.
+
+    Arguments are those of `GuestExecutor`.
+    """
+
+    def spawn(self, config: dict[str, Any]) -> GuestProcess:
+        """As in `GuestExecutor`."""
+        from actloop.executors.kernel import host
+
+        try:
+            zygote = host.zygote_for(None, (*host.DEFAULT_PRELOAD, *sorted(self._own_modules())))
+            return _KernelProcess(zygote.spawn(config))
+        except SandboxUnavailableError as error:
+            if not host.why_unavailable():
+                raise
+            raise SandboxUnavailableError(
+                f"Code cannot be isolated on this machine: {error}. `actloop doctor` shows what is missing. For code that "
+                "you trust, pass executor=UnsafeInProcessExecutor(...) to run it without isolation."
+            ) from error
+
+    def _own_modules(self) -> set[str]:
+        return {name.removesuffix(".*") for name in self.additional_authorized_imports if name != "*"}
+
+
+LocalPythonInterpreter = LocalPythonExecutor
+"""The name that older programs use."""
+
+
+def evaluate_python_code(
+    code: str,
+    static_tools: dict[str, Callable[..., Any]] | None = None,
+    custom_tools: dict[str, Callable[..., Any]] | None = None,
+    state: dict[str, Any] | None = None,
+    authorized_imports: Iterable[str] = BASE_BUILTIN_MODULES,
+    max_print_outputs_length: int = _MAX_PRINTED,
+    timeout_seconds: float | None = MAX_EXECUTION_TIME_SECONDS,
+) -> tuple[Any, bool]:
+    """Run a program in a sandbox of its own.
+
+    Args:
+        code: The program.
+        static_tools: Functions that it may call; they run in the caller's process.
+        custom_tools: More of them.
+        state: Variables it begins with; updated with its variables, and with what it printed as `_print_outputs`.
+        authorized_imports: Modules that it may import.
+        max_print_outputs_length: Characters of printed output that are kept.
+        timeout_seconds: Seconds that it may run; None for no limit.
+
+    Returns:
+        The value of its last expression or its final answer, and whether it is a final answer.
+
+    Raises:
+        InterpreterError: It failed; the message is the traceback and a hint.
+    """
+    extra = [name for name in authorized_imports if name not in BASE_BUILTIN_MODULES]
+    executor = LocalPythonExecutor(extra, max_print_outputs_length, timeout_seconds=timeout_seconds)
+    with executor:
+        executor.send_tools({**(static_tools or {}), **(custom_tools or {})})
+        executor.send_variables({name: value for name, value in (state or {}).items() if not name.startswith("_")})
+        try:
+            result = executor(code)
+        finally:
+            if state is not None:
+                state.update(executor.state)
+    return result.output, result.is_final_answer

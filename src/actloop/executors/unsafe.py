@@ -1,0 +1,79 @@
+"""An executor without a sandbox, for trusted code on platforms that have none."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from actloop import guest
+from actloop.executors.base import GuestExecutor
+
+if TYPE_CHECKING:
+    from actloop.executors.guest_session import GuestProcess
+
+
+class PlainProcess:
+    """A guest in an ordinary child process, with all rights of the caller."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.channel, other = socket.socketpair()
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", guest.__file__, json.dumps(config)],
+                stdin=other,
+                stdout=other,
+                start_new_session=True,
+            )
+        except BaseException:
+            self.channel.close()
+            raise
+        finally:
+            other.close()
+
+    def signal(self, number: int) -> None:
+        """As in `GuestProcess`."""
+        self._child.send_signal(number)
+
+    def kill(self) -> None:
+        """As in `GuestProcess`."""
+        self._child.kill()
+
+    def cpu_time(self) -> float | None:
+        """As in `GuestProcess`."""
+        return cpu_time_of(self._child.pid)
+
+    def close(self) -> None:
+        """As in `GuestProcess`."""
+        self._child.kill()
+        self._child.wait()
+
+
+def cpu_time_of(pid: int) -> float | None:
+    """Seconds of CPU time that a live process has used, or None if that cannot be told."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return time.clock_gettime(((~pid) << 3) | 2)
+    except OSError:
+        return None
+
+
+class UnsafeInProcessExecutor(GuestExecutor):
+    """Runs programs WITHOUT a sandbox, with all the rights of the caller. For code that you trust.
+
+    It exists for platforms that cannot isolate. A program can read and change the caller's files, use the network, start
+    programs and take all memory. What still holds: it runs in an interpreter of its own, so it cannot touch the caller's
+    objects; the list of imports, which is no security; the limits of time and printed output. Limits of memory, files,
+    processes and disk are not enforced.
+
+    Arguments are those of `GuestExecutor`.
+    """
+
+    def spawn(self, config: dict[str, Any]) -> GuestProcess:
+        """As in `GuestExecutor`."""
+        return PlainProcess(config)
