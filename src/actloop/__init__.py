@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from actloop.memory.steps import TaskStep as TaskStep
     from actloop.memory.steps import ToolCall as ToolCall
     from actloop.memory.steps import ToolOutput as ToolOutput
+    from actloop.models.base import CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT
+    from actloop.models.base import REMOVE_PARAMETER as REMOVE_PARAMETER
     from actloop.models.base import Model as Model
-    from actloop.models.conversion import CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT
-    from actloop.models.conversion import REMOVE_PARAMETER as REMOVE_PARAMETER
+    from actloop.models.base import parse_json_if_needed as parse_json_if_needed
     from actloop.models.conversion import get_clean_message_list as get_clean_message_list
-    from actloop.models.conversion import parse_json_if_needed as parse_json_if_needed
     from actloop.models.conversion import tool_role_conversions as tool_role_conversions
     from actloop.models.local import LocalModel as LocalModel
     from actloop.models.openai import ApiModel as ApiModel
@@ -144,14 +144,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "ToolCall",
         "ToolOutput",
     ),
-    "actloop.models.base": ("Model",),
-    "actloop.models.conversion": (
-        "CODEAGENT_RESPONSE_FORMAT",
-        "REMOVE_PARAMETER",
-        "get_clean_message_list",
-        "parse_json_if_needed",
-        "tool_role_conversions",
-    ),
+    "actloop.models.base": ("CODEAGENT_RESPONSE_FORMAT", "REMOVE_PARAMETER", "Model", "parse_json_if_needed"),
+    "actloop.models.conversion": ("get_clean_message_list", "tool_role_conversions"),
     "actloop.models.local": ("LocalModel",),
     "actloop.models.openai": ("ApiModel", "OpenAIModel", "OpenAIServerModel"),
     "actloop.models.scripted": ("ScriptedModel",),

@@ -292,7 +292,7 @@ class MultiStepAgent(ABC):
         return RunResult(
             output=run.answer,
             state="max_steps_error" if run.state == "max_steps_error" else "success",
-            steps=run.memory.get_succinctwhole_number(),
+            steps=run.memory.get_succinct_steps(),
             token_usage=run.ledger.total(),
             timing=run.timing,
             run_id=run.id,

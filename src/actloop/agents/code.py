@@ -10,7 +10,7 @@ from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.loop import wording
 from actloop.loop.code import CodeTask, code_loop, code_step
 from actloop.loop.grammar import reply_grammar
-from actloop.models.conversion import CODEAGENT_RESPONSE_FORMAT
+from actloop.models.base import CODEAGENT_RESPONSE_FORMAT
 from actloop.ui.logger import LogLevel
 
 if TYPE_CHECKING:

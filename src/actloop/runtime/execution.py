@@ -62,9 +62,10 @@ async def open_session(run: Run, port: Port) -> Session:
     if run.session is not None and run.session.alive:
         return run.session
     run.close()
-    run.session = await run.executor.open_session(port)
-    await define(run, run.session, port, run.variables)
-    return run.session
+    session: Session = await run.executor.open_session(port)
+    run.session = session
+    await define(run, session, port, run.variables)
+    return session
 
 
 async def define(run: Run, session: Session, port: Port, variables: dict[str, Any]) -> None:
