@@ -32,7 +32,7 @@ _FREE = """
 read write close lseek munmap mprotect brk mremap madvise msync rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending
 rt_sigtimedwait rt_sigsuspend sigaltstack pause alarm getitimer setitimer restart_syscall nanosleep clock_nanosleep
 pread64 pwrite64 readv writev preadv pwritev preadv2 pwritev2 sendfile copy_file_range fadvise64 fallocate
-fstat fstatfs ftruncate flock fsync fdatasync fchdir getcwd getdents64 umask dup dup2 dup3 close_range
+fstat fstatfs ftruncate fsync fdatasync fchdir getcwd getdents64 umask dup dup2 dup3 close_range
 pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
 eventfd eventfd2 timerfd_create timerfd_settime timerfd_gettime
 recvfrom shutdown getsockname getpeername
@@ -40,7 +40,7 @@ getpid gettid getppid getuid geteuid getgid getegid getgroups getresuid getresgi
 uname sysinfo times time gettimeofday clock_gettime clock_getres getrusage getrlimit getrandom getcpu
 sched_yield sched_getaffinity futex set_tid_address set_robust_list membarrier rseq exit exit_group
 """
-"""Calls that touch only the process itself and what it has open."""
+"""Calls that touch only the process itself and what it has open. Not flock, which locks what may only be read too."""
 
 _PATHS = """
 open openat stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir statfs truncate

@@ -17,6 +17,7 @@ status.
 from __future__ import annotations
 
 import _socket
+import _thread
 import array
 import contextlib
 import fcntl
@@ -36,6 +37,9 @@ from . import harden, limits, namespaces, syscalls
 
 _CHANNEL, _REPORT, _PROC = 3, 4, 5
 """Descriptors of a session; the last two are closed before the guest runs."""
+
+_THREAD_STACK = 4 * 1024 * 1024
+"""Bytes of a thread's stack: it counts as data in full, and C code recurses to about 3 MB before Python stops it."""
 
 _MAX_MESSAGE = 1 << 18
 _FAILED = 70
@@ -186,12 +190,13 @@ def _keep_descriptors(channel: int, report: int, proc: int) -> None:
 def _confine(plan: harden.Plan, config: dict[str, Any]) -> None:
     """Confine this session, and tell the host how far that went."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if plan.pid and os.getppid() != plan.zygote:
-        raise harden.NotConfinedError("the zygote has died")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.umask(0o077)
     os.environ.clear()
+    _thread.stack_size(_THREAD_STACK)
     levels = harden.confine(plan, config)
+    if plan.pid and os.getppid() != plan.zygote:
+        raise harden.NotConfinedError("the zygote died before this process had asked to die with it")
     scratch = next(level.applied for level in levels if level.name == "scratch")
     home = namespaces.SCRATCH if scratch else "/"
     os.environ.update({"HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "TZ": "UTC"})
@@ -199,6 +204,8 @@ def _confine(plan: harden.Plan, config: dict[str, Any]) -> None:
     os.close(_REPORT)
     if plan.proc >= 0:
         os.close(plan.proc)
+    if "numpy.random" in sys.modules:  # `random` seeds itself anew after a fork, numpy's global generator does not
+        sys.modules["numpy.random"].seed()
 
 
 def _spare_uids(plan: harden.Plan) -> tuple[int, int]:
@@ -248,7 +255,9 @@ def _user_namespace(uid: int, proc: int) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _isolate(start: dict[str, Any], proc: int, readable: list[str]) -> tuple[str, str, str, int]:
+def _isolate(
+    start: dict[str, Any], control: _socket.socket, host: int, proc: int, readable: list[str]
+) -> tuple[str, str, str, int]:
     """Enter the zygote's namespaces and root.
 
     Returns:
@@ -264,7 +273,7 @@ def _isolate(start: dict[str, Any], proc: int, readable: list[str]) -> tuple[str
         namespaces.enter_for_zygote()
     except OSError as error:
         return str(error), "needs a mount namespace", str(error), -1
-    _go_on_in_child()
+    _go_on_in_child(host, control)
     pid_namespace, no_pid = -1, ""
     try:
         pid_namespace = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
@@ -280,17 +289,23 @@ def _isolate(start: dict[str, Any], proc: int, readable: list[str]) -> tuple[str
     return "", "", no_pid, pid_namespace
 
 
-def _go_on_in_child() -> None:
-    """Fork, to be the first process of the new pid namespace; the parent only waits, and ends as the child does."""
+def _go_on_in_child(host: int, control: _socket.socket) -> None:
+    """Fork, to be the first process of the new pid namespace; the parent ends with the child or with the host.
+
+    The parent's end kills the child, even while that hangs in a foreign module's import.
+    """
     pid = os.fork()
     if pid != 0:
-        syscalls.close_from(3)
-        _, status = os.waitpid(pid, 0)
-        os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
+        control.close()  # the host sees its other end close when the child, which serves it, has died
+        poller = select.poll()
+        for descriptor in (host, os.pidfd_open(pid)):
+            poller.register(descriptor, select.POLLIN)
+        poller.poll()
+        os._exit(0)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _prepare(control: _socket.socket, start: dict[str, Any]) -> tuple[_Zygote, dict[str, str]]:
+def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple[_Zygote, dict[str, str]]:
     guest = _load_guest(start["guest"])
     sys.path.extend(path for path in start["paths"] if path not in sys.path)
     try:
@@ -299,7 +314,7 @@ def _prepare(control: _socket.socket, start: dict[str, Any]) -> tuple[_Zygote, d
     except OSError:
         proc = -1
     readable = [*namespaces.SYSTEM_PATHS, *sys.path, *start["libraries"]]
-    no_namespaces, no_root, no_pid, pid_namespace = _isolate(start, proc, readable)
+    no_namespaces, no_root, no_pid, pid_namespace = _isolate(start, control, host, proc, readable)
     failed = _preload(start["preload"])
     status = ""
     if proc >= 0:
@@ -337,7 +352,7 @@ def main(descriptor: int) -> NoReturn:
         os._exit(0)
     os.set_inheritable(descriptor, False)
     try:
-        zygote, failed = _prepare(control, start)
+        zygote, failed = _prepare(control, descriptors[0], start)
     except BaseException as error:
         _send(control, {"error": f"{type(error).__name__}: {error}"})
         os._exit(_FAILED)
