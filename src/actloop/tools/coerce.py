@@ -11,12 +11,12 @@ import operator
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Set, ValuesView
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
 
-from actloop.tools.schema import Schema, is_class_loaded, type_names
+from actloop.tools.schema import Schema, choices_in, is_class_loaded, required_in, schema_in, schemas_in, type_names
 
 _DEEPEST = 100
 _LONGEST_NUMBER = 400
@@ -49,10 +49,13 @@ class _Place:
     root: Schema
     path: str = ""
     depth: int = 0
+    fuel: list[int] = field(default_factory=lambda: [10_000])
+    """How many options of unions may still be tried; each part of a value adds some."""
 
     def at(self, key: Any) -> _Place:
         step = f"[{key!r}]" if isinstance(key, int) or len(str(key)) < 60 else "[...]"
-        return _Place(self.root, f"{self.path}{step}", self.depth + 1)
+        self.fuel[0] += 20
+        return _Place(self.root, f"{self.path}{step}", self.depth + 1, self.fuel)
 
 
 def coerce(value: Any, schema: Schema, place: _Place | None = None) -> Any:
@@ -75,11 +78,10 @@ def coerce(value: Any, schema: Schema, place: _Place | None = None) -> Any:
     schema = _referred(schema, place)
     if value is None and (schema.get("nullable") or "null" in type_names(schema)):
         return None
-    for keyword in ("anyOf", "oneOf"):
-        options: Any = schema.get(keyword)
-        if isinstance(options, list) and options:
-            return _first([cast("Schema", option) for option in cast("list[Any]", options)], value, schema, place)
-    if "enum" in schema or "const" in schema:
+    options = schemas_in(schema, "anyOf") or schemas_in(schema, "oneOf")
+    if options:
+        return _first(options, value, schema, place)
+    if choices_in(schema):
         return _chosen(value, schema, place)
     names = type_names(schema)
     if len(names) == 1:
@@ -88,11 +90,11 @@ def coerce(value: Any, schema: Schema, place: _Place | None = None) -> Any:
 
 
 def _referred(schema: Schema, place: _Place) -> Schema:
-    definitions: Any = place.root.get("$defs")
+    definitions = schema_in(place.root, "$defs")
     for _ in range(_DEEPEST):
-        if "$ref" not in schema or not isinstance(definitions, dict):
+        if "$ref" not in schema:
             return schema
-        found: Any = cast("Schema", definitions).get(str(schema["$ref"]).removeprefix("#/$defs/"))
+        found = definitions.get(str(schema["$ref"]).removeprefix("#/$defs/"))
         if not isinstance(found, dict):
             return {"type": "any"}
         rest = {key: value for key, value in schema.items() if key == "nullable"}
@@ -104,8 +106,11 @@ def _first(options: list[Schema], value: Any, schema: Schema, place: _Place) -> 
     """The value for the option that takes it as it is, else for the first that it can be converted to."""
     converted: list[Any] = []
     fault: MismatchError | None = None
-    deeper = _Place(place.root, place.path, place.depth + 1)
+    deeper = replace(place, depth=place.depth + 1)
     for option in options:
+        place.fuel[0] -= 1
+        if place.fuel[0] < 0:
+            raise MismatchError("a simpler value", value, place.path, "there are too many ways to read it")
         try:
             made = coerce(value, option, deeper)
         except MismatchError as error:
@@ -123,7 +128,7 @@ def _first(options: list[Schema], value: Any, schema: Schema, place: _Place) -> 
 
 
 def _chosen(value: Any, schema: Schema, place: _Place) -> Any:
-    choices: list[Any] = list(schema["enum"]) if "enum" in schema else [schema["const"]]
+    choices = choices_in(schema)
     for choice in choices:
         if type(choice) is type(value) and choice == value:
             return value
@@ -218,10 +223,9 @@ def _array(value: Any, schema: Schema, place: _Place) -> Any:
     if not isinstance(value, list):
         return _refuse(value, schema, place)
     items = cast("list[Any]", value)
-    first: Any = schema.get("prefixItems")
-    known = cast("list[Any]", first) if isinstance(first, list) else []
+    known = schemas_in(schema, "prefixItems")
     if known and len(items) != len(known) and not isinstance(schema.get("items"), dict):
-        raise MismatchError(expectation(schema), value, place.path, f"it has {len(items)} items, not {len(known)}")
+        raise MismatchError(expectation(schema), value, place.path, f"its length is {len(items)}, not {len(known)}")
     rest: Any = schema.get("items")
     schemas: list[Any] = [*known[: len(items)], *([rest] * (len(items) - len(known)))]
     made = [
@@ -241,11 +245,9 @@ def _object(value: Any, schema: Schema, place: _Place) -> Any:
     if not isinstance(value, Mapping):
         return value  # an object of some class: what it is, the schema cannot say
     fields = cast("Mapping[Any, Any]", value)
-    properties: Any = schema.get("properties")
-    known = cast("Schema", properties) if isinstance(properties, dict) else {}
+    known = schema_in(schema, "properties")
     more: Any = schema.get("additionalProperties")
-    required: Any = schema.get("required")
-    missing = [key for key in cast("list[Any]", required or []) if key not in fields]
+    missing = [key for key in required_in(schema) if isinstance(key, str) and key not in fields]
     if missing:
         raise MismatchError(expectation(schema), value, place.path, f"it lacks the key {missing[0]!r}")
     made: dict[Any, Any] = {}

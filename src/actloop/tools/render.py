@@ -11,10 +11,21 @@ import re
 import textwrap
 import types
 import typing
+from enum import Enum
 from typing import Any, cast
 
 from actloop.tools.names import python_name
-from actloop.tools.schema import Schema, plain_schema, to_json_schema, type_names, type_schema
+from actloop.tools.schema import (
+    Schema,
+    choices_in,
+    plain_schema,
+    required_in,
+    schema_in,
+    schemas_in,
+    to_json_schema,
+    type_names,
+    type_schema,
+)
 from actloop.tools.signature import MISSING, Signature, ToolParameter, describe_output, tool_parameters, tool_signature
 
 _PYTHON = {
@@ -23,6 +34,7 @@ _PYTHON = {
 }  # fmt: skip
 _DEEPEST = 6
 _LONGEST_DEFAULT = 60
+_MOST_FIELDS = 300
 _UNPRINTABLE = re.compile(
     r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -39,16 +51,12 @@ def python_type(schema: Schema, depth: int = 0) -> str:
 def _python_type(schema: Schema, depth: int) -> str:
     if depth > _DEEPEST:
         return "Any"
-    for keyword in ("anyOf", "oneOf"):
-        if isinstance(schema.get(keyword), list):
-            return _union_type([python_type(option, depth + 1) for option in _schemas(schema[keyword])])
-    choices: Any = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    if (
-        isinstance(choices, list)
-        and choices
-        and all(isinstance(choice, str | int | bool | None) for choice in cast("list[Any]", choices))
-    ):
-        return f"Literal[{', '.join(_printable(repr(choice)) for choice in cast('list[Any]', choices))}]"
+    options = schemas_in(schema, "anyOf") or schemas_in(schema, "oneOf")
+    if options:
+        return _union_type([python_type(option, depth + 1) for option in options])
+    choices = choices_in(schema)
+    if choices and all(isinstance(choice, str | int | bool | None) for choice in choices):
+        return f"Literal[{', '.join(_printable(repr(choice)) for choice in choices)}]"
     return _union_type([_named_type(name, schema, depth) for name in type_names(schema)])
 
 
@@ -60,15 +68,15 @@ def _union_type(texts: list[str]) -> str:
 
 
 def _named_type(name: str, schema: Schema, depth: int) -> str:
-    if name == "any" and isinstance(schema.get("properties"), dict):
+    if name == "any" and schema_in(schema, "properties"):
         name = "object"
     if name == "array":
-        items = _schemas(schema.get("prefixItems"))
+        items = schemas_in(schema, "prefixItems")
         if items:
             return f"tuple[{', '.join(python_type(item, depth + 1) for item in items)}]"
         element = _element(schema.get("items"), depth)
         return f"list[{element}]" if element else "list"
-    if name == "object" and not schema.get("properties"):
+    if name == "object" and not schema_in(schema, "properties"):
         element = _element(schema.get("additionalProperties"), depth)
         return f"dict[str, {element}]" if element else "dict"
     return _PYTHON.get(name, "Any")
@@ -79,15 +87,7 @@ def _element(schema: Any, depth: int) -> str:
     return "" if text == "Any" else text
 
 
-def _schemas(value: Any) -> list[Schema]:
-    return (
-        [cast("Schema", item) for item in cast("list[Any]", value) if isinstance(item, dict)]
-        if isinstance(value, list)
-        else []
-    )
-
-
-def shape(schema: Any, root: Schema | None = None, above: tuple[str, ...] = ()) -> str:
+def shape(schema: Any, root: Schema | None = None, above: tuple[str, ...] = (), fuel: list[int] | None = None) -> str:
     """The fields of a schema on one line: `{"name": str, "tags"?: list[str]}`; empty where there are none.
 
     A question mark follows the key of a field that may be missing; a field's description follows its type in brackets.
@@ -97,8 +97,11 @@ def shape(schema: Any, root: Schema | None = None, above: tuple[str, ...] = ()) 
         schema: The schema.
         root: Holds the definitions that it refers to; by default itself.
         above: Definitions that are being shown.
+        fuel: How many more schemas are looked at.
     """
-    if not isinstance(schema, dict) or len(above) > _DEEPEST:
+    fuel = [_MOST_FIELDS] if fuel is None else fuel
+    fuel[0] -= 1
+    if not isinstance(schema, dict) or len(above) > _DEEPEST or fuel[0] < 0:
         return ""
     entry = cast("Schema", schema)
     root = entry if root is None else root
@@ -107,25 +110,24 @@ def shape(schema: Any, root: Schema | None = None, above: tuple[str, ...] = ()) 
         return ""
     above = (*above, reference)
     entry = _resolved(entry, root)
-    properties: Any = entry.get("properties")
-    if isinstance(properties, dict) and properties:
-        required = cast("list[str]", entry.get("required") or list(cast("Schema", properties)))
+    properties = schema_in(entry, "properties")
+    if properties:
+        required = required_in(entry) or list(properties)
         fields = [
-            _field(name, field, root, above, optional=name not in required)
-            for name, field in cast("Schema", properties).items()
+            _field(name, part, root, above, fuel, optional=name not in required) for name, part in properties.items()
         ]
         return f"{{{', '.join(fields)}}}"
     for key, form in (("items", "list[{}]"), ("additionalProperties", "dict[str, {}]")):
-        inside = shape(entry.get(key), root, above)
+        inside = shape(entry.get(key), root, above, fuel)
         if inside:
             return form.format(inside)
-    options = [*_schemas(entry.get("anyOf")), *_schemas(entry.get("oneOf"))]
-    texts = [shape(option, root, above) or python_type(_resolved(option, root)) for option in options]
+    options = schemas_in(entry, "anyOf", "oneOf")
+    texts = [shape(option, root, above, fuel) or python_type(_resolved(option, root)) for option in options]
     return " | ".join(dict.fromkeys(texts)) if any("{" in text for text in texts) else ""
 
 
-def _field(name: str, field: Any, root: Schema, above: tuple[str, ...], *, optional: bool) -> str:
-    kind = shape(field, root, above) or python_type(_resolved(field, root))
+def _field(name: str, field: Any, root: Schema, above: tuple[str, ...], fuel: list[int], *, optional: bool) -> str:
+    kind = shape(field, root, above, fuel) or python_type(_resolved(field, root))
     about = _line(cast("Schema", field).get("description", "")) if isinstance(field, dict) else ""
     key = _line(json.dumps(name, ensure_ascii=False))
     return f"{key}{'?' if optional else ''}: {kind}{f' ({about})' if about else ''}"
@@ -134,10 +136,9 @@ def _field(name: str, field: Any, root: Schema, above: tuple[str, ...], *, optio
 def _resolved(schema: Any, root: Schema) -> Schema:
     """A schema, or what it refers to."""
     entry: Schema = cast("Schema", schema) if isinstance(schema, dict) else {}
-    definitions: Any = root.get("$defs")
+    definitions = schema_in(root, "$defs")
     for _ in range(_DEEPEST):
-        name = str(entry.get("$ref", "")).removeprefix("#/$defs/")
-        found: Any = cast("Schema", definitions).get(name) if isinstance(definitions, dict) else None
+        found = definitions.get(str(entry.get("$ref", "")).removeprefix("#/$defs/"))
         if not isinstance(found, dict):
             break
         entry = cast("Schema", found)
@@ -174,8 +175,9 @@ def parameter_type(parameter: ToolParameter) -> str:
 def _default(parameter: ToolParameter) -> str:
     if parameter.default is MISSING:
         return "None"
-    if isinstance(parameter.default, str | int | float | bool | None | list | tuple | dict):
-        text = repr(cast("Any", parameter.default))
+    default: Any = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
+    if isinstance(default, str | int | float | bool | None | list | tuple | dict):
+        text = repr(cast("Any", default))
         if len(text) <= _LONGEST_DEFAULT and text.isprintable():
             return text
     return "..."

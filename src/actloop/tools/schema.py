@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
+import warnings
 from collections import abc
 from typing import Any, Literal, Union, cast
 
@@ -76,17 +77,17 @@ def type_schema(hint: Any) -> Schema:
     media = _media_type(hint)
     if media is not None:
         return {"type": media}
+    origin: Any = typing.get_origin(hint)
+    if not (isinstance(hint, type) or origin or type(hint).__module__ in ("typing", "typing_extensions")):
+        raise TypeHintParsingException(f"{hint!r} is not a type")
     described = _pydantic_schema(hint)
     if described is not None:
         return described
-    origin: Any = typing.get_origin(hint)
     if origin is typing.Annotated:
         return type_schema(typing.get_args(hint)[0])
     if origin is not None and origin is not hint:
         return type_schema(origin)
-    if isinstance(hint, type) or hint.__class__.__module__ in ("typing", "typing_extensions"):
-        return {"type": "object" if isinstance(hint, type) else "any"}
-    raise TypeHintParsingException(f"{hint!r} is not a type")
+    return {"type": "object" if isinstance(hint, type) else "any"}
 
 
 def plain_schema(hint: Any, _above: tuple[Any, ...] = ()) -> Schema | None:
@@ -160,12 +161,37 @@ def type_names(schema: Schema) -> list[str]:
     names = schema.get("type")
     if isinstance(names, str):
         return [names]
-    if isinstance(names, list):
+    if isinstance(names, list) and names:
         return [str(name) for name in cast("list[Any]", names)]
-    if "enum" in schema or "const" in schema:
-        values: list[Any] = schema.get("enum", [schema.get("const")])
-        return sorted({_primitive(cast("Any", type(value))) or "any" for value in values})
-    return ["any"]
+    return sorted({_primitive(cast("Any", type(value))) or "any" for value in choices_in(schema)}) or ["any"]
+
+
+def choices_in(schema: Schema) -> list[Any]:
+    """The values that `enum` or `const` allow; empty where the schema has neither."""
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    return cast("list[Any]", choices) if isinstance(choices, list) else []
+
+
+def schemas_in(schema: Schema, *keywords: str) -> list[Schema]:
+    """The schemas listed under keywords such as `anyOf`; what is none is left out."""
+    found: list[Schema] = []
+    for keyword in keywords:
+        listed = schema.get(keyword)
+        if isinstance(listed, list):
+            found += [cast("Schema", item) for item in cast("list[Any]", listed) if isinstance(item, dict)]
+    return found
+
+
+def schema_in(schema: Schema, keyword: str) -> Schema:
+    """The mapping under a keyword such as `properties`; empty where there is none."""
+    found = schema.get(keyword)
+    return cast("Schema", found) if isinstance(found, dict) else {}
+
+
+def required_in(schema: Schema) -> list[Any]:
+    """Keys that an object must have."""
+    required = schema.get("required")
+    return cast("list[Any]", required) if isinstance(required, list) else []
 
 
 def _literal(values: tuple[Any, ...]) -> Schema | None:
@@ -188,19 +214,20 @@ def _typed_dict(hint: Any, above: tuple[Any, ...]) -> Schema:
     except NameError:
         return {"type": "object"}
     properties: Schema = {}
+    required: list[str] = []
     for name, field in hints.items():
+        needed = name in hint.__required_keys__
         while typing.get_origin(field) in (typing.Required, typing.NotRequired):
+            # `__required_keys__` misses these where annotations are strings.
+            needed = typing.get_origin(field) is typing.Required
             field = typing.get_args(field)[0]
         properties[name] = plain_schema(field, (*above, hint)) or type_schema(field)
         text = annotated_text(field)
         if text:
             properties[name]["description"] = text
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in hints if name in hint.__required_keys__],
-        "additionalProperties": False,
-    }
+        if needed:
+            required.append(name)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def annotated_text(hint: Any) -> str:
@@ -230,17 +257,19 @@ def type_adapter(hint: Any) -> Any | None:
     from pydantic import ConfigDict, TypeAdapter
     from pydantic.errors import PydanticUserError
 
-    try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError as error:
-        if error.code != "type-adapter-config-unused":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about parts of a type that are not checked
+        try:
+            return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":  # a model brings its own configuration
+                return None
+        except Exception:
             return None
-    except Exception:
-        return None
-    try:
-        return TypeAdapter(hint)
-    except Exception:
-        return None
+        try:
+            return TypeAdapter(hint)
+        except Exception:
+            return None
 
 
 def _pydantic_schema(hint: Any) -> Schema | None:
@@ -326,16 +355,18 @@ def to_json_schema(schema: Schema) -> Schema:
         if key in ("properties", "$defs") and isinstance(value, dict):
             fields = cast("Schema", value)
             out[key] = {name: _to_json_schema(field) for name, field in fields.items()}
+        elif key == "required" and not value:
+            continue
         elif key in ("items", "additionalProperties", "anyOf", "oneOf", "allOf", "prefixItems"):
             out[key] = _to_json_schema(value)
         else:
             out[key] = value
     names = list(dict.fromkeys("string" if name in ("image", "audio") else name for name in names))
     nullable = bool(schema.get("nullable")) and (bool(names) or "anyOf" in out)
-    if nullable and "enum" in out and None not in out["enum"]:
-        out["enum"] = [*out["enum"], None]
+    if nullable and "enum" in out and None not in choices_in(out):
+        out["enum"] = [*choices_in(out), None]
     if nullable and "anyOf" in out:
-        out["anyOf"] = [*out["anyOf"], {"type": "null"}]
+        out["anyOf"] = [*schemas_in(out, "anyOf"), {"type": "null"}]
     if nullable and names and "null" not in names:
         names.append("null")
     if names and "anyOf" not in out:

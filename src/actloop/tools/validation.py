@@ -94,7 +94,7 @@ def _value(tool: Any, parameter: ToolParameter, value: Any) -> Any:
             return _converted(adapter, parameter.schema, value)
         return coerce(value, {**parameter.schema, "nullable": parameter.takes_none})
     except MismatchError as error:
-        where = f"'{parameter.name}'{error.path}"
+        where = f"{parameter.alias}{error.path}" if error.path else f"'{parameter.name}'"
         fault = f": {error.fault}" if error.fault else ""
         expected = error.expected if error.path else _expected(parameter)
         _fail(tool, f"argument {where} must be {expected}, got {_came(error.value)}{fault}")
@@ -164,6 +164,8 @@ _short.maxlevel = 2
 
 def _preview(value: Any) -> str:
     """The start of a value's `repr`, on one line; never long to make."""
+    if isinstance(value, bytes | bytearray):
+        value = bytes(value[:_PREVIEW])
     try:
         return _cut(" ".join(_short.repr(value).split()), _PREVIEW)
     except Exception:
