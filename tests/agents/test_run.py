@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -27,9 +27,6 @@ from actloop import (
     tool,
 )
 from actloop.errors import InterpreterError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def program(code: str) -> str:
@@ -271,20 +268,21 @@ def test_a_variable_that_cannot_be_sent_costs_no_model_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "complaint"),
+    ("options", "complaint"),
     [
-        (lambda one: one.run(""), "task"),
-        (lambda one: one.run(None), "task"),
-        (lambda one: one.run("t", max_steps=-1), "max_steps"),
-        (lambda one: one.run("t", max_steps="3"), "max_steps"),
-        (lambda one: one.run("t", additional_args={"no name": 1}), "no name"),
-        (lambda one: one.run("t", additional_args=[1]), "additional_args"),
+        ({"task": ""}, "task"),
+        ({"task": None}, "task"),
+        ({"max_steps": -1}, "max_steps"),
+        ({"max_steps": "3"}, "max_steps"),
+        ({"additional_args": {"no name": 1}}, "no name"),
+        ({"additional_args": [1]}, "additional_args"),
     ],
 )
-def test_bad_input_is_refused_before_anything_happens(call: Callable[[CodeAgent], Any], complaint: str) -> None:
+def test_bad_input_is_refused_before_anything_happens(options: dict[str, Any], complaint: str) -> None:
+    given: dict[str, Any] = {"task": "t"} | options
     with agent([answer("1")]) as one:
         with pytest.raises((ValueError, TypeError), match=complaint):
-            call(one)
+            one.run(**given)
         assert one.run("still works") == 1
 
 
@@ -356,7 +354,7 @@ def test_callbacks_see_and_change_steps() -> None:
     seen: list[str] = []
 
     def each(step: ActionStep, agent: CodeAgent) -> None:
-        seen.append(f"{step.step_number} of {agent.memory.steps[0].task}")  # pyright: ignore[reportAttributeAccessIssue]
+        seen.append(f"{step.step_number} of {agent.task}")
         step.observations = "changed by the callback"
 
     def last(step: FinalAnswerStep) -> None:

@@ -39,9 +39,16 @@ def shared(reply: Any, **options: Any) -> CodeAgent:
     )
 
 
+def in_threads(one: CodeAgent, threads: int, runs: int, **options: Any) -> list[Any]:
+    """Results of runs that are under way at the same time, in order of their numbers."""
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(one.run, f"number={number}", **options) for number in range(runs)]
+        return [run.result() for run in running]
+
+
 def test_twenty_threads() -> None:
-    with shared(two_steps) as one, ThreadPoolExecutor(20) as pool:
-        results = list(pool.map(lambda i: one.run(f"number={i}", return_full_result=True), range(100)))
+    with shared(two_steps) as one:
+        results = in_threads(one, 20, 100, return_full_result=True)
         assert [result.output for result in results] == list(range(100))
         assert all(len(result.steps) == 3 for result in results)
         assert len({result.run_id for result in results}) == 100
@@ -55,10 +62,9 @@ async def test_two_hundred_tasks() -> None:
 
 
 def test_a_conversation_continued_in_threads_stays_apart() -> None:
-    with shared(two_steps) as one, ThreadPoolExecutor(8) as pool:
+    with shared(two_steps) as one:
         one.run("number=1")
-        results = list(pool.map(lambda i: one.run(f"number={i}", reset=False), range(16)))
-        assert results == list(range(16))
+        assert in_threads(one, 8, 16, reset=False) == list(range(16))
 
 
 def test_interrupting_between_steps() -> None:
@@ -136,8 +142,8 @@ def test_the_memory_of_another_thread_is_not_shown_to_a_callback() -> None:
         if str(step.code_action).startswith("mine") and number_of_text(task.task) not in str(step.code_action):
             wrong.append(task.task)
 
-    with shared(two_steps, step_callbacks=[check]) as one, ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda i: one.run(f"number={i}"), range(30)))
+    with shared(two_steps, step_callbacks=[check]) as one:
+        in_threads(one, 10, 30)
     assert wrong == []
 
 
