@@ -34,7 +34,7 @@ class Progress:
 
     Attributes:
         phase: What is being done; `waiting` is for another process that fetches the same file.
-        done: Bytes done, or thousandths while loading.
+        done: Bytes done.
         total: What `done` will be at the end of this phase.
         detail: What is being worked on, for a person to read.
     """

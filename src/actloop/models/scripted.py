@@ -193,7 +193,9 @@ class ScriptedModel(Model):
         *,
         streamed: bool = False,
     ) -> ChatMessage:
-        messages = [ChatMessage.from_dict(m) if isinstance(m, dict) else m for m in conversation]
+        messages = cast("list[ChatMessage]", list(conversation))
+        if dict in set(map(type, conversation)):
+            messages = [ChatMessage.from_dict(m) if isinstance(m, dict) else m for m in conversation]
         names = [tool.name for tool in tools or ()]
         request = ModelRequest(messages, stop_sequences, response_format, names, kwargs, streamed)
         with self._lock:

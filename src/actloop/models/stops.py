@@ -40,6 +40,10 @@ class StopFilter:
         text, self._held = self._held, ""
         return text
 
+    def feed_all(self, text: str) -> str:
+        """A whole reply at once."""
+        return self.feed(text) + self.flush()
+
     @staticmethod
     def _beginning(text: str, stop: str) -> int:
         """Length of the longest end of `text` with which `stop` begins."""

@@ -1,0 +1,189 @@
+"""When a request is sent again, and how often requests may be sent at all."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from actloop.errors import AgentGenerationError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import stamina as stamina_module
+
+T = TypeVar("T")
+
+_AGAIN = frozenset({408, 409, 425, 429})
+_NEVER = frozenset({501, 505})
+
+
+class ModelRequestError(AgentGenerationError):
+    """A request to a model's service failed.
+
+    Attributes:
+        status: HTTP status of the answer; None where there was none.
+        retriable: Whether the same request may succeed later.
+        retry_after: Seconds that the service asked to wait, or None.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retriable: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retriable = retriable
+        self.retry_after = retry_after
+
+    def add(self, remark: str) -> None:
+        """Add a remark to the message."""
+        self.message = f"{self.message} {remark}"
+        self.args = (self.message,)
+
+
+def is_retriable_status(status: int) -> bool:
+    """Whether a request that was answered so may succeed later: 408, 409, 425, 429 and the server's own failures."""
+    return status in _AGAIN or (status >= 500 and status not in _NEVER)
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a service asked to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            try:
+                seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if seconds == seconds:  # not NaN
+            return max(0.0, seconds)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a failed request is sent again.
+
+    Attributes:
+        attempts: How often a request is sent at most.
+        first_wait: Seconds before the second attempt, about; each further wait is twice as long.
+        longest_wait: Seconds that a wait takes at most.
+        jitter: Seconds added to each wait at most, at random.
+        patience: Longest `Retry-After`, in seconds, that is waited for. Where a service asks for more the request
+            fails at once, since asking earlier cannot succeed.
+    """
+
+    attempts: int = 4
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    jitter: float = 0.5
+    patience: float = 90.0
+
+    def call(self, send: Callable[[], T]) -> T:
+        """Send, again where it helps.
+
+        Raises:
+            ModelRequestError: As `send` raised it at last.
+        """
+        sent = 0
+        try:
+            for attempt in self._attempts():
+                with attempt:
+                    sent += 1
+                    return send()
+        except ModelRequestError as error:
+            self._remark(error, sent)
+            raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def acall(self, send: Callable[[], Awaitable[T]]) -> T:
+        """As `call`, awaited."""
+        sent = 0
+        try:
+            async for attempt in self._attempts():
+                with attempt:
+                    sent += 1
+                    return await send()
+        except ModelRequestError as error:
+            self._remark(error, sent)
+            raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempts(self) -> stamina_module._core._RetryContextIterator:  # pyright: ignore[reportPrivateUsage]
+        try:
+            import stamina
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("stamina", "openai", "A model behind a service") from error
+        return stamina.retry_context(
+            on=self._wait,
+            attempts=max(1, self.attempts),
+            timeout=None,
+            wait_initial=self.first_wait,
+            wait_max=self.longest_wait,
+            wait_jitter=self.jitter,
+        )
+
+    def _wait(self, error: Exception) -> bool | float:
+        """Whether to send again, or after how many seconds."""
+        if not isinstance(error, ModelRequestError) or not error.retriable:
+            return False
+        if error.retry_after is None:
+            return True
+        if error.retry_after > self.patience:
+            return False
+        return error.retry_after + random.uniform(0, self.jitter)  # noqa: S311
+
+    def _remark(self, error: ModelRequestError, sent: int) -> None:
+        if error.retriable and error.retry_after is not None and error.retry_after > self.patience:
+            error.add(f"It asks to wait {error.retry_after:.0f} s, longer than the {self.patience:.0f} s waited for.")
+        elif sent > 1:
+            error.add(f"It was tried {sent} times.")
+
+
+NO_RETRY = RetryPolicy(attempts=1)
+
+
+class RateLimiter:
+    """Spaces requests evenly, over all threads and tasks that share it.
+
+    Args:
+        requests_per_minute: None for no limit.
+    """
+
+    def __init__(self, requests_per_minute: float | None = None) -> None:
+        if requests_per_minute is not None and requests_per_minute <= 0:
+            raise ValueError(f"requests_per_minute must be positive, not {requests_per_minute}")
+        self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def throttle(self) -> None:
+        """Sleep until the next request may be sent."""
+        wait = self._take()
+        if wait:
+            time.sleep(wait)
+
+    async def athrottle(self) -> None:
+        """As `throttle`, awaited."""
+        wait = self._take()
+        if wait:
+            await asyncio.sleep(wait)
+
+    def _take(self) -> float:
+        """Take the next free moment; return the seconds until then."""
+        if not self._interval:
+            return 0.0
+        with self._lock:
+            now = time.monotonic()
+            mine = max(now, self._next)
+            self._next = mine + self._interval
+        return mine - now
