@@ -196,7 +196,7 @@ def data_folder() -> Path:
 
 
 def default_journal() -> Journal:
-    """The journal in the user's data folder, shared by this process; `ACTLOOP_JOURNAL=off` gives one that keeps none."""
+    """This process's journal in the user's data folder; one that keeps nothing with `ACTLOOP_JOURNAL=off`."""
     if os.environ.get("ACTLOOP_JOURNAL", "").lower() in OFF:
         return NullJournal()
     path = data_folder() / "journal.db"
