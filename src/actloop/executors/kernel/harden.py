@@ -85,12 +85,15 @@ def drop_user(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _own_user(uid: int) -> None:
+def _own_user(uid: int, plan: Plan) -> str:
     if os.geteuid() != 0:
         raise OSError("only root can give a session a user id of its own; it runs as the caller")
     if not uid:
         raise OSError("this container maps no further user id")
     drop_user(uid)
+    if plan.root and not os.access(os.path.dirname(os.__file__), os.R_OK | os.X_OK):
+        return "the interpreter's folder is closed to other users: only modules imported beforehand can be used"
+    return ""
 
 
 def _no_privileges() -> None:
@@ -140,7 +143,7 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
     without = plan.without
 
     def user_and_limits() -> None:
-        _attempt(levels, "uid", without, lambda: _own_user(config["uid"]))
+        _attempt(levels, "uid", without, lambda: _own_user(config["uid"], plan))
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else its own /proc files belong to root and take no id maps
         _attempt(levels, "privileges", frozenset(), lambda: syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1))
         _attempt(
