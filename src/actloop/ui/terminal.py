@@ -241,7 +241,7 @@ class TerminalScreen:
         for line in text.split(allow_blank=True):
             parts = [line]
             if console.is_terminal:
-                parts = list(line.wrap(console, max(8, console.width - lead.cell_len))) or parts
+                parts = list(line.wrap(console, max(8, console.width - lead.cell_len), no_wrap=False)) or parts
             for part in parts:
                 whole = lead + part
                 whole.rstrip()
@@ -287,7 +287,7 @@ def thought_of(reply: str, code: str) -> str:
             return str(cast("dict[str, Any]", json.loads(reply))["thought"])
         except (ValueError, KeyError, TypeError):
             pass
-    start = reply.find(code.strip()) if code.strip() else -1
+    start = reply.rfind(code.strip()) if code.strip() else -1
     if start < 0:
         found = re.search(r"<code>|```", reply)
         start = found.start() if found else len(reply)
