@@ -1,8 +1,8 @@
-"""The program that runs model-written code inside a sandbox, and the protocol it speaks.
+"""The program that runs model-written code in a sandbox, and the protocol it speaks.
 
-One file and nothing but the standard library, so that it can be copied into any sandbox. It holds, from the bottom up:
-the value codec, the framing of messages (both without I/O, shared with the host), and the guest itself. Importing it has
-no side effects; `serve` runs it on an open channel, `python guest.py` on standard input and output.
+One file and nothing but the standard library, so that it can be copied into any sandbox. It holds, from the bottom
+up: the value codec, the framing of messages (both without I/O, shared with the host), and the guest itself. Importing
+it has no side effects; `serve` runs it on an open channel, `python guest.py` on standard input and output.
 
 Everything that a guest sends is untrusted: decoding raises nothing but `WireError`, and allocates no more than a fixed
 multiple of the limit it was given.
@@ -45,99 +45,15 @@ _MAX_PIXELS = 1 << 26
 _MAX_REPR = 2000
 _TAG = "$"
 
-BASE_BUILTIN_MODULES = [
-    "abc",
-    "array",
-    "ast",
-    "asyncio",
-    "base64",
-    "binascii",
-    "bisect",
-    "builtins",
-    "calendar",
-    "cmath",
-    "codecs",
-    "collections",
-    "colorsys",
-    "concurrent",
-    "contextlib",
-    "contextvars",
-    "copy",
-    "csv",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "difflib",
-    "dis",
-    "email",
-    "enum",
-    "errno",
-    "fnmatch",
-    "fractions",
-    "functools",
-    "gc",
-    "getpass",
-    "graphlib",
-    "gzip",
-    "hashlib",
-    "heapq",
-    "hmac",
-    "html",
-    "inspect",
-    "io",
-    "ipaddress",
-    "itertools",
-    "json",
-    "keyword",
-    "linecache",
-    "locale",
-    "logging",
-    "lzma",
-    "bz2",
-    "math",
-    "mimetypes",
-    "numbers",
-    "operator",
-    "pathlib",
-    "pickle",
-    "posixpath",
-    "pprint",
-    "queue",
-    "quopri",
-    "random",
-    "re",
-    "reprlib",
-    "sched",
-    "secrets",
-    "shlex",
-    "statistics",
-    "stat",
-    "string",
-    "stringprep",
-    "struct",
-    "sys",
-    "tempfile",
-    "textwrap",
-    "threading",
-    "time",
-    "timeit",
-    "token",
-    "tokenize",
-    "traceback",
-    "types",
-    "typing",
-    "unicodedata",
-    "unittest",
-    "urllib.parse",
-    "uuid",
-    "warnings",
-    "weakref",
-    "xml",
-    "zipfile",
-    "zlib",
-    "zoneinfo",
-    "__future__",
-]
+BASE_BUILTIN_MODULES = """
+    __future__ abc array ast asyncio base64 binascii bisect builtins bz2 calendar cmath codecs collections colorsys
+    concurrent contextlib contextvars copy csv dataclasses datetime decimal difflib dis email enum errno fnmatch
+    fractions functools gc getpass graphlib gzip hashlib heapq hmac html inspect io ipaddress itertools json keyword
+    linecache locale logging lzma math mimetypes numbers operator pathlib pickle posixpath pprint queue quopri random re
+    reprlib sched secrets shlex stat statistics string stringprep struct sys tempfile textwrap threading time timeit
+    token tokenize traceback types typing unicodedata unittest urllib.parse uuid warnings weakref xml zipfile zlib
+    zoneinfo
+    """.split()  # noqa: SIM905 - a list of names, not of strings
 """Modules that model-written code may import: those of the standard library that only compute."""
 
 
@@ -254,6 +170,9 @@ def _safe_repr(value: Any) -> str:
     return text if len(text) <= _MAX_REPR else text[:_MAX_REPR] + "..."
 
 
+_type_of: Callable[[Any], Any] = type
+
+
 class Encoder:
     """Turns a value into JSON data and a list of blobs.
 
@@ -285,7 +204,7 @@ class Encoder:
 
     def value(self, value: Any) -> Any:
         """The JSON data of a value."""
-        kind = type(value)
+        kind = _type_of(value)
         if kind is str:
             return self._str(value)
         if value is None or kind is bool:
@@ -299,7 +218,7 @@ class Encoder:
             return self._container(value, _CONTAINERS[kind])
         encode = _encoder_of(kind)
         if encode is None:
-            return self._opaque(value)
+            return self.opaque(value)
         if encode in _LEAVES:
             return encode(self, value)
         return self._container(value, encode)
@@ -377,18 +296,22 @@ class Encoder:
 
     def dict(self, value: Mapping[Any, Any]) -> Any:
         """A dict: a JSON object when its keys are short strings, else a list of pairs."""
-        pairs = list(value.items())
-        self._spend(4 * len(pairs))
-        if all(type(key) is str and len(key) <= _SHORT for key, _ in pairs) and _TAG not in value:
-            self._spend(sum(len(key) for key, _ in pairs))
-            return {key: self.value(item) for key, item in pairs}
-        return {_TAG: "dict", "v": [[self.value(key), self.value(item)] for key, item in pairs]}
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            if type(key) is not str or key == _TAG or len(key) > _SHORT:
+                pairs = list(value.items())
+                self._spend(4 * len(pairs))
+                return {_TAG: "dict", "v": [[self.value(key), self.value(item)] for key, item in pairs]}
+            self._spend(4 + len(key))
+            plain[key] = self.value(item)
+        return plain
 
     def record(self, name: str, fields: Mapping[str, Any]) -> Any:
         """An object as its class's name and its fields."""
         return {_TAG: "record", "n": name[:_SHORT], "f": self.dict({str(key): fields[key] for key in fields})}
 
-    def _opaque(self, value: Any) -> Any:
+    def opaque(self, value: Any) -> Any:
+        """What stands for a value that cannot be sent."""
         return {_TAG: "opaque", "v": self._str(_safe_repr(value)), "n": type(value).__name__[:_SHORT]}
 
 
@@ -414,15 +337,16 @@ _encode_tuple = _sequence("tuple")
 _encode_set = _sequence("set")
 _encode_frozenset = _sequence("frozenset")
 
+_EMPTY: dict[str, Any] = {}
 _CONTAINERS: dict[type, Callable[[Encoder, Any], Any]] = {
     list: Encoder.list,
     dict: Encoder.dict,
     tuple: _encode_tuple,
     set: _encode_set,
     frozenset: _encode_frozenset,
-    type({}.keys()): _as_list,
-    type({}.values()): _as_list,
-    type({}.items()): _as_list,
+    type(_EMPTY.keys()): _as_list,
+    type(_EMPTY.values()): _as_list,
+    type(_EMPTY.items()): _as_list,
 }
 
 
@@ -469,25 +393,25 @@ def _encode_zone(value: Any, moment: Any) -> Any:
     return {"key": None, "offset": micros, "name": name}
 
 
-def _encode_datetime(encoder: Encoder, value: Any) -> Any:
+def _encode_datetime(_encoder: Encoder, value: Any) -> Any:
     zone = _encode_zone(value.tzinfo, value)
     return {_TAG: "datetime", "v": value.replace(tzinfo=None).isoformat(), "fold": value.fold, "zone": zone}
 
 
-def _encode_time(encoder: Encoder, value: Any) -> Any:
+def _encode_time(_encoder: Encoder, value: Any) -> Any:
     zone = _encode_zone(value.tzinfo, None)
     return {_TAG: "time", "v": value.replace(tzinfo=None).isoformat(), "fold": value.fold, "zone": zone}
 
 
-def _encode_date(encoder: Encoder, value: Any) -> Any:
+def _encode_date(_encoder: Encoder, value: Any) -> Any:
     return {_TAG: "date", "v": value.isoformat()}
 
 
-def _encode_timedelta(encoder: Encoder, value: Any) -> Any:
+def _encode_timedelta(_encoder: Encoder, value: Any) -> Any:
     return {_TAG: "timedelta", "v": [value.days, value.seconds, value.microseconds]}
 
 
-def _encode_timezone(encoder: Encoder, value: Any) -> Any:
+def _encode_timezone(_encoder: Encoder, value: Any) -> Any:
     return {_TAG: "timezone", "v": _encode_zone(value, None)}
 
 
@@ -501,7 +425,7 @@ def _encode_fraction(encoder: Encoder, value: Any) -> Any:
     return {_TAG: "fraction", "v": [encoder.value(value.numerator), encoder.value(value.denominator)]}
 
 
-def _encode_uuid(encoder: Encoder, value: Any) -> Any:
+def _encode_uuid(_encoder: Encoder, value: Any) -> Any:
     return {_TAG: "uuid", "v": value.hex}
 
 
@@ -517,23 +441,27 @@ def _encode_enum(encoder: Encoder, value: Any) -> Any:
 
 
 def _encode_namedtuple(encoder: Encoder, value: Any) -> Any:
-    return encoder.record(type(value).__name__, dict(zip(type(value)._fields, value, strict=False)))
+    kind = cast("Any", type(value))
+    return encoder.record(kind.__name__, dict(zip(kind._fields, value, strict=False)))
 
 
 def _encode_dataclass(encoder: Encoder, value: Any) -> Any:
-    names = [name for name in type(value).__dataclass_fields__ if hasattr(value, name)]
-    return encoder.record(type(value).__name__, {name: getattr(value, name) for name in names})
+    kind = cast("Any", type(value))
+    names = [name for name in kind.__dataclass_fields__ if hasattr(value, name)]
+    return encoder.record(kind.__name__, {name: getattr(value, name) for name in names})
 
 
 def _encode_attrs(encoder: Encoder, value: Any) -> Any:
-    names = [part.name for part in type(value).__attrs_attrs__]
-    return encoder.record(type(value).__name__, {name: getattr(value, name) for name in names})
+    kind = cast("Any", type(value))
+    names = [part.name for part in kind.__attrs_attrs__]
+    return encoder.record(kind.__name__, {name: getattr(value, name) for name in names})
 
 
 def _encode_pydantic(encoder: Encoder, value: Any) -> Any:
-    fields = {name: getattr(value, name) for name in type(value).model_fields}
+    kind = cast("Any", type(value))
+    fields = {name: getattr(value, name) for name in kind.model_fields}
     fields.update(getattr(value, "__pydantic_extra__", None) or {})
-    return encoder.record(type(value).__name__, fields)
+    return encoder.record(kind.__name__, fields)
 
 
 def _encode_exception(encoder: Encoder, value: BaseException) -> Any:
@@ -563,7 +491,7 @@ def _encode_image(encoder: Encoder, value: Any) -> Any:
 
 def _encode_array(encoder: Encoder, value: Any) -> Any:
     if not _DTYPE.fullmatch(value.dtype.str) or type(value).__name__ != "ndarray":
-        return encoder._opaque(value)
+        return encoder.opaque(value)
     return {_TAG: "array", "d": value.dtype.str, "s": list(value.shape), "b": encoder.blob(value.tobytes())}
 
 
@@ -573,7 +501,7 @@ def _encode_scalar(encoder: Encoder, value: Any) -> Any:
         if type(plain) is not type(value):
             return encoder.value(plain)
     if not _DTYPE.fullmatch(value.dtype.str):
-        return encoder._opaque(value)
+        return encoder.opaque(value)
     return {_TAG: "scalar", "d": value.dtype.str, "s": [], "b": encoder.blob(value.tobytes())}
 
 
@@ -598,8 +526,9 @@ def _encode_column(encoder: Encoder, values: Any) -> Any:
         return {"kind": "moments", "data": _encode_array(encoder, plain.to_numpy()), "zone": zone[:_SHORT]}
     if type(dtype).__module__.startswith("numpy") and _DTYPE.fullmatch(dtype.str):
         return {"kind": "array", "data": _encode_array(encoder, values.to_numpy())}
-    missing = values.isna()
-    items = [None if lost else item for item, lost in zip(values.tolist(), missing.tolist(), strict=True)]
+    items = values.tolist()
+    if name != "object":
+        items = [None if lost else item for item, lost in zip(items, values.isna().tolist(), strict=True)]
     return {"kind": "values", "data": encoder.list(items), "dtype": name if name in _PANDAS_DTYPES else "object"}
 
 
@@ -636,7 +565,7 @@ def _encode_span(encoder: Encoder, value: Any) -> Any:
     return _encode_timedelta(encoder, value.to_pytimedelta())
 
 
-def _encode_nothing(encoder: Encoder, value: Any) -> Any:
+def _encode_nothing(_encoder: Encoder, _value: Any) -> Any:
     return None
 
 
@@ -714,7 +643,7 @@ _FAMILIES: list[tuple[str, str, Callable[[Encoder, Any], Any]]] = [
 ]
 
 
-def _find_encoder(kind: type) -> Callable[[Encoder, Any], Any] | None:
+def _find_encoder(kind: Any) -> Callable[[Encoder, Any], Any] | None:
     if kind.__module__.startswith("pandas."):
         for name, encode in (("Timedelta", _encode_span), ("Timestamp", _encode_moment)):
             if _is(kind, "pandas", name):
@@ -740,7 +669,7 @@ def _find_encoder(kind: type) -> Callable[[Encoder, Any], Any] | None:
     if isinstance(getattr(kind, "__dataclass_fields__", None), dict):
         return _encode_dataclass
     if issubclass(kind, tuple):
-        return _encode_namedtuple if isinstance(getattr(kind, "_fields", None), tuple) else _encode_tuple
+        return _encode_namedtuple if hasattr(cast("Any", kind), "_fields") else _encode_tuple
     if isinstance(getattr(kind, "model_fields", None), dict) and hasattr(kind, "model_dump"):
         return _encode_pydantic
     if hasattr(kind, "__attrs_attrs__"):
@@ -829,6 +758,20 @@ def _no_constant(text: str) -> NoReturn:
     raise WireError(f"{text[:20]} is not JSON")
 
 
+def _plain_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise WireError("a field occurs twice")
+    return fields
+
+
+def _json_decoder(hook: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=hook, parse_int=_parse_int, parse_constant=_no_constant)
+
+
+_plain_decoder = _json_decoder(_plain_object)
+
+
 class Decoder:
     """Turns JSON text and blobs back into a value; raises `WireError` only.
 
@@ -849,16 +792,16 @@ class Decoder:
             if len(text) > self._limit:
                 raise WireError("too long")
             _check_json(text, self._limit)
-            return json.loads(text, object_pairs_hook=self._object, parse_int=_parse_int, parse_constant=_no_constant)
+            if f'"{_TAG}"' not in text and "\\u0024" not in text:
+                return _plain_decoder.decode(text)
+            return _json_decoder(self._object).decode(text)
         except WireError:
             raise
         except (Exception, RecursionError, MemoryError) as error:
             raise WireError(f"not a value: {type(error).__name__}: {str(error)[:200]}") from None
 
     def _object(self, pairs: list[tuple[str, Any]]) -> Any:
-        fields = dict(pairs)
-        if len(fields) != len(pairs):
-            raise WireError("a field occurs twice")
+        fields = _plain_object(pairs)
         if _TAG not in fields:
             return fields
         tag = fields[_TAG]
@@ -911,7 +854,7 @@ def _distinct(keys: list[Any]) -> None:
             raise WireError("keys collide")
 
 
-def _decode_float(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_float(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     text = _field(fields, "v", str)
     if text not in ("nan", "inf", "-inf"):
         raise WireError("not a float")
@@ -926,7 +869,7 @@ def _decode_int(decoder: Decoder, fields: dict[str, Any]) -> Any:
     return int.from_bytes(decoder.blob(fields), "big", signed=True)
 
 
-def _decode_dict(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_dict(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     pairs = _field(fields, "v", list)
     for pair in pairs:
         if type(pair) is not list or len(cast("list[Any]", pair)) != 2:
@@ -938,11 +881,11 @@ def _decode_dict(decoder: Decoder, fields: dict[str, Any]) -> Any:
     return value
 
 
-def _decode_tuple(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_tuple(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     return tuple(_field(fields, "v", list))
 
 
-def _decode_set(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_set(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     items = _field(fields, "v", list)
     _distinct(items)
     value = set(items)
@@ -956,22 +899,22 @@ def _decode_bytes(decoder: Decoder, fields: dict[str, Any]) -> Any:
     return data if fields[_TAG] == "bytes" else bytearray(data)
 
 
-def _decode_complex(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_complex(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     return complex(*_numbers(fields.get("v"), 2, float))
 
 
-def _decode_range(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_range(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     return range(*_numbers(fields.get("v"), 3))
 
 
-def _decode_record(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_record(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     parts = _field(fields, "f", dict)
     if any(type(name) is not str for name in parts):
         raise WireError("a field's name is not text")
     return Record(_field(fields, "n", str), parts)
 
 
-def _decode_opaque(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_opaque(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     return Opaque(_field(fields, "v", str), _field(fields, "n", str))
 
 
@@ -1006,43 +949,43 @@ def _zone(data: Any) -> Any:
     return timezone(timedelta(microseconds=offset), name)
 
 
-def _decode_datetime(decoder: Decoder, fields: dict[str, Any]) -> Any:
-    import datetime
+def _decode_datetime(_decoder: Decoder, fields: dict[str, Any]) -> Any:
+    import datetime as dt
 
     fold = fields.get("fold")
     if type(fold) is not int or fold not in (0, 1):
         raise WireError("not a fold")
     text = _field(fields, "v", str)
-    kind = datetime.datetime if fields[_TAG] == "datetime" else datetime.time
+    kind = dt.datetime if fields[_TAG] == "datetime" else dt.time
     value = kind.fromisoformat(text)
     if value.tzinfo is not None:
         raise WireError("not a date")
     return value.replace(tzinfo=_zone(fields.get("zone")), fold=fold)
 
 
-def _decode_date(decoder: Decoder, fields: dict[str, Any]) -> Any:
-    import datetime
+def _decode_date(_decoder: Decoder, fields: dict[str, Any]) -> Any:
+    import datetime as dt
 
-    return datetime.date.fromisoformat(_field(fields, "v", str))
-
-
-def _decode_timedelta(decoder: Decoder, fields: dict[str, Any]) -> Any:
-    import datetime
-
-    return datetime.timedelta(*_numbers(fields.get("v"), 3))
+    return dt.date.fromisoformat(_field(fields, "v", str))
 
 
-def _decode_timezone(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_timedelta(_decoder: Decoder, fields: dict[str, Any]) -> Any:
+    import datetime as dt
+
+    return dt.timedelta(*_numbers(fields.get("v"), 3))
+
+
+def _decode_timezone(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     return _zone(_field(fields, "v", dict))
 
 
-def _decode_decimal(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_decimal(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     import decimal
 
     return decimal.Decimal(_field(fields, "v", str))
 
 
-def _decode_fraction(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_fraction(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     import fractions
 
     above, below = _numbers(fields.get("v"), 2)
@@ -1051,13 +994,13 @@ def _decode_fraction(decoder: Decoder, fields: dict[str, Any]) -> Any:
     return fractions.Fraction(above, below)
 
 
-def _decode_uuid(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_uuid(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     import uuid
 
     return uuid.UUID(hex=_field(fields, "v", str))
 
 
-def _decode_path(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_path(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     import pathlib
 
     text = _field(fields, "v", str)
@@ -1163,10 +1106,11 @@ def _index(pandas: Any, data: Any) -> Any:
         return pandas.MultiIndex.from_tuples(rows, names=names)
     if len(names) != 1:
         raise WireError("not an index")
-    return pandas.Index(_column(pandas, fields), name=names[0])
+    dtype = "object" if fields.get("dtype") == "object" else None  # without it, pandas would guess
+    return pandas.Index(_column(pandas, fields), name=names[0], dtype=dtype)
 
 
-def _decode_pandas(decoder: Decoder, fields: dict[str, Any]) -> Any:
+def _decode_pandas(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     pandas = _library("pandas")
     tag = fields[_TAG]
     if pandas is None:
@@ -1326,43 +1270,6 @@ class Unpacker:
 
 # ------------------------------------------------------------------------------------------------- guest: interrupts
 
-PRELOAD = [
-    "ast",
-    "asyncio",
-    "collections",
-    "concurrent.futures",
-    "contextlib",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "difflib",
-    "enum",
-    "fractions",
-    "functools",
-    "heapq",
-    "io",
-    "itertools",
-    "json",
-    "linecache",
-    "math",
-    "operator",
-    "pathlib",
-    "queue",
-    "random",
-    "re",
-    "signal",
-    "statistics",
-    "string",
-    "textwrap",
-    "threading",
-    "time",
-    "traceback",
-    "typing",
-    "uuid",
-    "warnings",
-]
-"""Modules worth importing before a session is forked."""
-
 
 class ToolError(Exception):
     """A tool failed on the host; the class is shown under the name that the error has there."""
@@ -1407,7 +1314,7 @@ class _Gate:
         for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         import signal
 
         if self._state == _IDLE:
@@ -1454,10 +1361,7 @@ class _Gate:
 
     def leave(self) -> None:
         """Back to the user's code; a signal noted meanwhile raises now."""
-        try:
-            sys.setrecursionlimit(self._limit)
-        except RecursionError:  # pragma: no cover - the depth is the same as at `enter`
-            pass
+        sys.setrecursionlimit(self._limit)
         self._state = _USER
         if self._pending is not None:
             error, self._pending = self._pending, None
@@ -1515,6 +1419,8 @@ class _Channel:
         self._write_lock = _thread.allocate_lock()
         self._unpacker = Unpacker(limit)
         self._leader: _Ticket | None = None
+        self._reader: _Ticket | None = None
+        self._woken = False
         self._waiting: list[_Ticket] = []
         self._commands: collections.deque[dict[str, Any]] = collections.deque()
         self._command_ticket: _Ticket | None = None
@@ -1600,19 +1506,11 @@ class _Channel:
             try:
                 if lead:
                     self._gate.waiting(self._poll.poll)
-                    self.pump()
-                    if ticket.done:
-                        self._drain()
+                    self.pump(ticket)
                 else:
                     self._gate.waiting(ticket.wake.acquire)
             finally:
                 self._step_back(ticket)
-
-    def _drain(self) -> None:
-        try:
-            os.read(self._wake_read, 512)
-        except BlockingIOError:
-            pass
 
     def _step_back(self, ticket: _Ticket) -> None:
         with self._lock:
@@ -1623,9 +1521,13 @@ class _Channel:
             elif ticket in self._waiting:
                 self._waiting.remove(ticket)
 
-    def pump(self) -> None:
-        """Take in what has arrived, without waiting."""
+    def pump(self, leader: _Ticket | None = None) -> None:
+        """Take in what has arrived, without waiting; the leader says that it is the one."""
         with self._lock:
+            if leader is not None and self._woken:
+                self._woken = False
+                os.read(self._wake_read, 1)
+            self._reader = leader
             try:
                 data = os.read(self.fd, 65_536)
                 if not data:
@@ -1662,7 +1564,8 @@ class _Channel:
         elif ticket in self._waiting:
             self._waiting.remove(ticket)
             ticket.wake.release()
-        elif ticket is self._leader:
+        elif ticket is self._leader and ticket is not self._reader and not self._woken:
+            self._woken = True
             os.write(self._wake_write, b"x")
 
     def begin(self) -> None:
@@ -1724,6 +1627,9 @@ class _Tool:
         if loop is not None and self._is_async:
             return self._guest.call_async(loop, self.__name__, args, kwargs)
         return self._guest.call(self.__name__, args, kwargs, concurrent=loop is not None)
+
+
+_Tool.__name__ = "tool"
 
 
 class _Writer:
@@ -1804,7 +1710,7 @@ class _NoInput:
     errors = "strict"
     closed = False
 
-    def read(self, size: int = -1) -> str:
+    def read(self, _size: int = -1) -> str:
         raise EOFError(_NO_INPUT)
 
     readline = readlines = __next__ = read
@@ -1935,7 +1841,7 @@ class _Imports:
     def __init__(self, allowed: Sequence[str], tools: Mapping[str, Any]) -> None:
         import builtins
 
-        self._allowed = list(allowed)
+        self.allowed = list(allowed)
         self._known: set[str] = set()
         self._tools = tools
         self._import = builtins.__import__
@@ -1943,8 +1849,8 @@ class _Imports:
     def __call__(
         self,
         name: str,
-        globals: Mapping[str, Any] | None = None,
-        locals: Mapping[str, Any] | None = None,
+        globals: Mapping[str, Any] | None = None,  # noqa: A002 - the names that callers may use
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
@@ -1955,9 +1861,9 @@ class _Imports:
         return self._import(name, globals, locals, fromlist or (), level)
 
     def _permits(self, name: str, fromlist: Sequence[str]) -> bool:
-        if allows_import(name, self._allowed):
+        if allows_import(name, self.allowed):
             return True
-        return bool(fromlist) and all(allows_import(f"{name}.{part}", self._allowed) for part in fromlist)
+        return bool(fromlist) and all(allows_import(f"{name}.{part}", self.allowed) for part in fromlist)
 
     def _refusal(self, name: str) -> ImportError:
         top = name.partition(".")[0]
@@ -2032,7 +1938,7 @@ def _describe(error: BaseException, name: str, source: str, guest: Guest) -> dic
     if len(shown) > 10_000:
         shown = f"{shown[:5_000]}\n...\n{shown[-5_000:]}"
     try:
-        hint = _Hints(guest, source, text).of(error)
+        hint = _Hints(guest, name, source).of(error)
     except Exception:
         hint = ""
     return {
@@ -2057,24 +1963,203 @@ def _line_of(error: BaseException, name: str) -> int | None:
 
 
 class _Hints:
-    """One sentence about what to do next, for errors that a model can act on."""
+    """One sentence about what to do next, for errors that a model can act on. Never runs code of the program."""
 
-    def __init__(self, guest: Guest, source: str, line: str) -> None:
+    def __init__(self, guest: Guest, name: str, source: str) -> None:
         self._guest = guest
+        self._name = name
         self._source = source
-        self._line = line
 
     def of(self, error: BaseException) -> str:
-        for kind in type(error).__mro__:
-            find: Callable[[BaseException], str] | None = getattr(self, f"_on_{kind.__name__}", None)
-            if find is not None:
-                return find(error)
+        """The sentence, or nothing."""
+        finders: list[tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], str]]] = [
+            (TimeUp, lambda _: "Use a faster method, or do less in one program."),
+            (NameError, self._on_name),
+            (KeyError, self._on_key),
+            (IndexError, self._on_index),
+            (AttributeError, self._on_attribute),
+            (TypeError, self._on_type),
+            (ModuleNotFoundError, lambda _: "It is not installed here: use the standard library or the tools."),
+            (EOFError, self._on_input),
+            (ValueError, self._on_value),
+            (RecursionError, lambda _: "Use a loop, or check the condition that ends the recursion."),
+            (MemoryError, lambda _: "Work in smaller parts, and delete large variables with del."),
+            (SystemExit, lambda _: "A program ends by itself: leave exit() out."),
+            (RuntimeError, self._on_runtime),
+            (OSError, self._on_system),
+        ]
+        return next((find(error) for kind, find in finders if isinstance(error, kind)), "")
+
+    def _on_name(self, error: NameError) -> str:
+        import difflib
+
+        quoted = re.search(r"'(\w+)'", str(error))
+        missing = getattr(error, "name", None) or (quoted[1] if quoted else "")
+        known = [name for name in self._guest.names if not name.startswith("__")]
+        if isinstance(error, UnboundLocalError) and missing in known:
+            return (
+                f"{missing} is assigned in the function: pass it as an argument, or declare `global {missing}` there."
+            )
+        close = difflib.get_close_matches(missing, [*known, *self._guest.builtins], 3, 0.7)
+        if close:
+            return f"Close names that are defined: {', '.join(close)}."
+        if missing in self._guest.importable:
+            return f"Write `import {missing}` first."
+        if not known:
+            return f"Nothing is defined yet: define {missing} first."
+        return f"Define {missing} first; what is defined: {', '.join(known[-20:])}."
+
+    def _on_key(self, error: KeyError) -> str:
+        found, subject = self._subject(error)
+        if found and isinstance(subject, Record):
+            subject = subject.record_fields
+        if not found or not isinstance(subject, dict):
+            return ""
+        keys = list(cast("dict[Any, Any]", subject))
+        if not keys:
+            return "The dict is empty."
+        shown = ", ".join(_preview(key, 40) for key in keys[:15])
+        return f"The keys there are: {shown}{', ...' if len(keys) > 15 else ''}."
+
+    def _on_index(self, error: IndexError) -> str:
+        found, subject = self._subject(error)
+        if not found or not isinstance(subject, (list, tuple, str)):
+            return ""
+        length = len(cast("Sequence[Any]", subject))
+        kind = _type_of(subject).__name__
+        return f"The {kind} has {length} items: its last index is {length - 1}." if length else f"The {kind} is empty."
+
+    def _on_attribute(self, error: AttributeError) -> str:
+        import difflib
+
+        subject, name = getattr(error, "obj", None), getattr(error, "name", None) or ""
+        if not name or (subject is None and "'NoneType'" not in str(error)):
+            return ""
+        if subject is None:
+            return "The value is None: look at what gave it."
+        names = list(subject.record_fields) if isinstance(subject, Record) else dir(subject)
+        close = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 3)
+        if isinstance(subject, dict) and name in subject:
+            close = [f"[{name!r}]"]
+        more = f" Close to it: {', '.join(close)}." if close else ""
+        if isinstance(subject, Record) and not close:
+            more = f" Its fields: {', '.join(names[:20])}."
+        return f"The value is {_describe_value(subject)}.{more}"
+
+    def _on_type(self, error: TypeError) -> str:
+        import ast
+        import inspect
+
+        node, frame = self._node(error)
+        if "coroutine was expected" in str(error):
+            return "Tools give their value at once here: leave asyncio.run() out, or use await."
+        if isinstance(node, ast.BinOp):
+            sides = [self._resolve(side, frame) for side in (node.left, node.right)]
+            shown = [_describe_value(value) for found, value in sides if found]
+            return f"The values are {' and '.join(shown)}." if shown else ""
+        if isinstance(node, ast.Call):
+            found, subject = self._resolve(node.func, frame)
+            if found and isinstance(subject, _Tool) and subject.__doc__:
+                return f"Its signature: {subject.__doc__}"
+            if found and inspect.isfunction(subject):
+                return f"Its signature: {subject.__name__}{inspect.signature(subject)}."
+            if found and not callable(subject):
+                return f"{ast.unparse(node.func)} is {_describe_value(subject)}."
+            values = [self._resolve(part, frame) for part in node.args]
+            shown = [_describe_value(value) for found, value in values if found]
+            return f"It was called with {', '.join(shown)}." if shown else ""
+        found, subject = self._subject(error)
+        return f"The value is {_describe_value(subject)}." if found else ""
+
+    def _on_input(self, error: EOFError) -> str:
+        if _NO_INPUT in str(error):
+            return "Take values from the task, from variables or from a tool."
         return ""
 
-    def _on_TimeoutError(self, error: BaseException) -> str:
-        if isinstance(error, TimeUp):
-            return "Use a faster method, or do less in one step."
+    def _on_value(self, error: ValueError) -> str:
+        text = str(error)
+        if text.startswith(("could not convert string to float", "invalid literal for int()")):
+            return r"Take the number out of the text first, for example with re.findall(r'-?\d+(?:\.\d+)?', text)."
         return ""
+
+    def _on_runtime(self, error: RuntimeError) -> str:
+        if "running event loop" in str(error):
+            return "An event loop runs already: use `await` instead."
+        return ""
+
+    def _on_system(self, error: OSError) -> str:
+        if isinstance(error, TimeoutError):
+            return ""
+        return "There are no files and there is no network in this sandbox: use the tools."
+
+    # ---- the expression that failed
+
+    def _node(self, error: BaseException) -> tuple[Any, Any]:
+        """The syntax node that raised, and its frame; (None, None) if it is not in this program."""
+        import ast
+
+        entry = error.__traceback__
+        if entry is None:
+            return None, None
+        while entry.tb_next is not None:
+            entry = entry.tb_next
+        code = entry.tb_frame.f_code
+        if code.co_filename != self._name:
+            return None, None
+        place = next((place for at, place in enumerate(code.co_positions()) if at == entry.tb_lasti // 2), None)
+        for node in ast.walk(ast.parse(self._source)):
+            if isinstance(node, ast.expr) and place == (
+                node.lineno,
+                node.end_lineno,
+                node.col_offset,
+                node.end_col_offset,
+            ):
+                return node, entry.tb_frame
+        return None, None
+
+    def _subject(self, error: BaseException) -> tuple[bool, Any]:
+        """What was subscripted or read where an error was raised, if that can be told without running anything."""
+        node, frame = self._node(error)
+        value = getattr(node, "value", None)
+        return self._resolve(value, frame) if value is not None else (False, None)
+
+    def _resolve(self, node: Any, frame: Any) -> tuple[bool, Any]:
+        import ast
+
+        if isinstance(node, ast.Constant):
+            return True, node.value
+        if isinstance(node, ast.Name):
+            for names in (frame.f_locals, frame.f_globals, self._guest.builtins):
+                if node.id in names:
+                    return True, names[node.id]
+        if isinstance(node, ast.Subscript):
+            found, container = self._resolve(node.value, frame)
+            known, key = self._resolve(node.slice, frame)
+            if found and known and type(container) in (dict, list, tuple) and type(key) in (str, int):
+                try:
+                    return True, container[key]
+                except (KeyError, IndexError, TypeError):
+                    return False, None
+        return False, None
+
+
+def _preview(value: Any, limit: int = 80) -> str:
+    """A short `repr` of a plain value; of others the class only, whose `repr` would run code of the program."""
+    kind = cast("type[Any]", type(value))
+    if kind.__module__ not in ("builtins", "decimal", "datetime", "fractions") and kind is not Record:
+        return f"<{kind.__name__}>"
+    if isinstance(value, (list, tuple, set, frozenset, dict)) and len(cast("Sequence[Any]", value)) > 1000:
+        return f"<{kind.__name__} of {len(cast('Sequence[Any]', value))} items>"
+    text = _safe_repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _describe_value(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, _Tool):
+        return f"the tool {value.__name__}, which has to be called"
+    return f"{cast('type[Any]', type(value)).__name__} {_preview(value)}"
 
 
 # ------------------------------------------------------------------------------------------------------------- guest
@@ -2107,11 +2192,13 @@ class Guest:
         sys.modules["__main__"] = module
         self.names: dict[str, Any] = module.__dict__
         known = dict(builtins.__dict__)
-        known["__import__"] = _Imports(config.get("imports", BASE_BUILTIN_MODULES), self.tools)
+        imports = _Imports(config.get("imports", BASE_BUILTIN_MODULES), self.tools)
+        known["__import__"] = imports
         known["input"] = _no_input
         for name in ("exit", "quit"):
             known[name] = sys.exit
-        self.names["__builtins__"] = known
+        self.names["__builtins__"] = self.builtins = known
+        self.importable = imports.allowed
 
     def run_forever(self) -> NoReturn:
         """Obey the host until it closes the stream."""
@@ -2181,6 +2268,8 @@ class Guest:
             pass
         except BaseException as error:
             self._gate.close()
+            if isinstance(error, TimeUp) and self._threads_remain():
+                os._exit(73)  # they would go on using up the next snippets' time
             if not self._channel.stopped:
                 failure = _describe(error, name, source, self)
             del error
@@ -2192,6 +2281,14 @@ class Guest:
             frame = pack({"t": "finished", "output": None, "failure": failure}, self._channel.limit)
         self._channel.send(frame or pack({"t": "finished", "output": None, "failure": None}))
         self._gate.idle()
+
+    def _threads_remain(self) -> bool:
+        import threading
+
+        others = [thread for thread in threading.enumerate() if thread.ident != self._gate.main]
+        for thread in others:
+            thread.join(0.005 / len(others))
+        return any(thread.is_alive() for thread in others)
 
     def _finished(self, value: Any) -> bytes:
         message = {"t": "finished", "output": value, "failure": None}
@@ -2331,7 +2428,7 @@ class Guest:
 _FUTURES = 0x1FF0000  # the flags that `from __future__` sets on a program
 
 
-def _no_input(prompt: object = "", /) -> str:
+def _no_input(_prompt: object = "", /) -> str:
     raise EOFError(_NO_INPUT)
 
 

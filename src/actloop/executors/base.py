@@ -1,4 +1,4 @@
-"""Executors that run programs in a guest: opening sessions for runs, and running snippets for callers without an agent."""
+"""Executors that run programs in a guest: they open sessions for runs, and can be called without an agent."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ class _SessionWithFunctions(GuestSession):
 class GuestExecutor(PythonExecutor):
     """Runs programs in a guest; what kind of process that is, a subclass says.
 
-    It opens sessions for the runs of agents, and has one of its own for being called directly. It may be shared between
-    threads and runs; direct calls are made one at a time.
+    It opens sessions for the runs of agents, and has one of its own for being called directly. It may be
+    shared between threads and runs; direct calls are made one at a time.
 
     Args:
-        additional_authorized_imports: Modules that programs may import besides `BASE_BUILTIN_MODULES`: a name covers its
-            submodules, `"*"` covers everything that is installed.
+        additional_authorized_imports: Modules that programs may import besides `BASE_BUILTIN_MODULES`: a name covers
+            its submodules, `"*"` covers everything that is installed.
         max_print_outputs_length: Characters of printed output that are kept; 50,000 by default.
         additional_functions: Functions of the caller that programs may call; they run in the caller's process.
         timeout_seconds: Seconds that a program may run; None for no limit.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +12,7 @@ from actloop.executors.protocol import HostProtocol, Ready, Values
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from actloop.executors.protocol import Event
@@ -51,6 +51,14 @@ class GuestProcess(Protocol):
         """Kill the process; nothing happens if it has ended."""
         ...
 
+    def pause(self) -> None:
+        """Give the process no more time until `resume`; may do nothing."""
+        ...
+
+    def resume(self) -> None:
+        """End a pause."""
+        ...
+
     def cpu_time(self) -> float | None:
         """Seconds of CPU time that it has used, or None if that cannot be told."""
         ...
@@ -86,6 +94,7 @@ class GuestSession(Session):
         self._snippet = 0
         self._timer: threading.Timer | None = None
         self._interrupted = False
+        self._paused = False
 
     # ---- commands
 
@@ -211,6 +220,9 @@ class GuestSession(Session):
         if isinstance(event, Finished):
             with self._lock:
                 self._cancel_timer()
+                if self._alive:
+                    self._process.pause()  # threads that the snippet left behind
+                    self._paused = True
             return self._judge(event)
         assert isinstance(event, Call | Printed)
         return event
@@ -321,6 +333,9 @@ class GuestSession(Session):
             return
         with self._lock:
             self._unsent += frame
+            if self._paused:
+                self._paused = False
+                self._process.resume()
         until = time.monotonic() + (self._limits.wall or START)
         while self._flush():
             if time.monotonic() > until:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import SandboxUnavailableError
@@ -18,6 +17,7 @@ from actloop.executors.unsafe import UnsafeInProcessExecutor, cpu_time_of
 from actloop.guest import BASE_BUILTIN_MODULES
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from actloop.executors.guest_session import GuestProcess
@@ -52,6 +52,12 @@ class _KernelProcess:
     def kill(self) -> None:
         self._spawned.kill()
 
+    def pause(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
     def cpu_time(self) -> float | None:
         return cpu_time_of(self._spawned.pid)
 
@@ -76,8 +82,8 @@ class LocalPythonExecutor(GuestExecutor):
             if not host.why_unavailable():
                 raise
             raise SandboxUnavailableError(
-                f"Code cannot be isolated on this machine: {error}. `actloop doctor` shows what is missing. For code that "
-                "you trust, pass executor=UnsafeInProcessExecutor(...) to run it without isolation."
+                f"Code cannot be isolated on this machine: {error}. `actloop doctor` shows what is missing. For code "
+                "that you trust, pass executor=UnsafeInProcessExecutor(...) to run it without isolation."
             ) from error
 
     def _own_modules(self) -> set[str]:

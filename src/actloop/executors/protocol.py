@@ -272,5 +272,6 @@ def _failure(value: Any) -> GuestFailure:
     line = fields.get("line")
     if len(fields) != len(_TEXT_LIMITS) + 1 or (line is not None and (type(line) is not int or abs(line) > 1 << 31)):
         raise ProtocolError("The sandbox sent a failure that is none")
-    texts = {name: _text(fields, name, limit) for name, limit in _TEXT_LIMITS.items()}
-    return GuestFailure(line=line, **texts)
+    texts = [_text(fields, name, limit) for name, limit in _TEXT_LIMITS.items()]
+    kind, message, traceback, source, hint = texts
+    return GuestFailure(kind, message, traceback, line, source, hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -25,8 +24,8 @@ class PlainProcess:
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-I", guest.__file__, json.dumps(config)],
-                stdin=other,
-                stdout=other,
+                stdin=other.fileno(),
+                stdout=other.fileno(),
                 start_new_session=True,
             )
         except BaseException:
@@ -42,6 +41,12 @@ class PlainProcess:
     def kill(self) -> None:
         """As in `GuestProcess`."""
         self._child.kill()
+
+    def pause(self) -> None:
+        """Nothing: a stopped child would outlive a caller that is killed."""
+
+    def resume(self) -> None:
+        """As in `GuestProcess`."""
 
     def cpu_time(self) -> float | None:
         """As in `GuestProcess`."""
@@ -66,10 +71,10 @@ def cpu_time_of(pid: int) -> float | None:
 class UnsafeInProcessExecutor(GuestExecutor):
     """Runs programs WITHOUT a sandbox, with all the rights of the caller. For code that you trust.
 
-    It exists for platforms that cannot isolate. A program can read and change the caller's files, use the network, start
-    programs and take all memory. What still holds: it runs in an interpreter of its own, so it cannot touch the caller's
-    objects; the list of imports, which is no security; the limits of time and printed output. Limits of memory, files,
-    processes and disk are not enforced.
+    It exists for platforms that cannot isolate. A program can read and change the caller's files, use the network,
+    start programs and take all memory. What still holds: it runs in an interpreter of its own, so it cannot touch the
+    caller's objects; the list of imports, which is no security; the limits of time and printed output. Limits of
+    memory, files, processes and disk are not enforced.
 
     Arguments are those of `GuestExecutor`.
     """
