@@ -346,7 +346,7 @@ class OpenAIModel(ApiModel):
             text = f"{where} did not answer within {self.timeout:g} s. Set timeout to wait longer."
             raise ModelRequestError(text, retriable=True) from error
         except openai.APIConnectionError as error:
-            text = f"The connection to {where} failed: {error.__cause__ or error}. Check the address and the network."
+            text = f"The connection to {where} failed: {_reason(error)}. Check the address and the network."
             raise ModelRequestError(text, retriable=True) from error
         except openai.APIStatusError as error:
             raise refused(where, error.status_code, error.body, error.message, error.response.headers) from error
@@ -359,6 +359,15 @@ class OpenAIModel(ApiModel):
 
 
 OpenAIServerModel = OpenAIModel
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system said, from below all that was raised on top of it."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    return str(error) or type(error).__name__
 
 
 def _known(create: Any, request: dict[str, Any]) -> dict[str, Any]:
