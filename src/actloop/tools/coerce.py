@@ -11,7 +11,6 @@ import operator
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Set, ValuesView
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
@@ -42,20 +41,40 @@ class MismatchError(Exception):
         self.fault = fault
 
 
-@dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in a value the conversion is."""
+    """Where in a value the conversion is; its path is written only where it is asked for.
 
-    root: Schema
-    path: str = ""
-    depth: int = 0
-    fuel: list[int] = field(default_factory=lambda: [10_000])
-    """How many options of unions may still be tried; each part of a value adds some."""
+    `fuel` is how many options of unions may still be tried; each part of a value adds some.
+    """
+
+    __slots__ = ("above", "depth", "fuel", "key", "root")
+
+    def __init__(self, root: Schema, above: _Place | None = None, key: Any = None) -> None:
+        self.root = root
+        self.above = above
+        self.key = key
+        self.depth: int = above.depth + 1 if above is not None else 0
+        self.fuel: list[int] = above.fuel if above is not None else [10_000]
 
     def at(self, key: Any) -> _Place:
-        step = f"[{key!r}]" if isinstance(key, int) or len(str(key)) < 60 else "[...]"
+        """The place of a part."""
         self.fuel[0] += 20
-        return _Place(self.root, f"{self.path}{step}", self.depth + 1, self.fuel)
+        return _Place(self.root, self, key)
+
+    def deeper(self) -> _Place:
+        """The same place, one level of schema further down."""
+        return _Place(self.root, self, self)
+
+    @property
+    def path(self) -> str:
+        """As in Python: `[2]['name']`."""
+        steps: list[str] = []
+        place = self
+        while place.above is not None:
+            if not isinstance(place.key, _Place):
+                steps.append(f"[{place.key!r}]" if isinstance(place.key, int) or len(str(place.key)) < 60 else "[...]")
+            place = place.above
+        return "".join(reversed(steps))
 
 
 def coerce(value: Any, schema: Schema, place: _Place | None = None) -> Any:
@@ -106,7 +125,7 @@ def _first(options: list[Schema], value: Any, schema: Schema, place: _Place) -> 
     """The value for the option that takes it as it is, else for the first that it can be converted to."""
     converted: list[Any] = []
     fault: MismatchError | None = None
-    deeper = replace(place, depth=place.depth + 1)
+    deeper = place.deeper()
     for option in options:
         place.fuel[0] -= 1
         if place.fuel[0] < 0:
@@ -226,10 +245,13 @@ def _array(value: Any, schema: Schema, place: _Place) -> Any:
     known = schemas_in(schema, "prefixItems")
     if known and len(items) != len(known) and not isinstance(schema.get("items"), dict):
         raise MismatchError(expectation(schema), value, place.path, f"its length is {len(items)}, not {len(known)}")
-    rest: Any = schema.get("items")
-    schemas: list[Any] = [*known[: len(items)], *([rest] * (len(items) - len(known)))]
+    rest = schema_in(schema, "items")
+    exact = _EXACT.get(rest.get("type")) if not known and rest.keys() <= {"type", "description"} else None
+    if exact is not None and all(type(item) in exact for item in items):
+        return items
+    schemas = [*known[: len(items)], *([rest] * (len(items) - len(known)))]
     made = [
-        coerce(item, cast("Schema", part), place.at(number)) if isinstance(part, dict) else item
+        coerce(item, part, place.at(number)) if part else item
         for number, (item, part) in enumerate(zip(items, schemas, strict=True))
     ]
     return items if all(a is b for a, b in zip(items, made, strict=True)) else made
@@ -276,6 +298,14 @@ def _from_json(text: str, kind: type[Any], schema: Schema, place: _Place) -> Any
         return _refuse(text, schema, place)
     return value if isinstance(value, kind) else _refuse(text, schema, place)
 
+
+_EXACT: dict[Any, tuple[type[Any], ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+}
+"""Classes whose instances need no conversion, so that long lists are passed on quickly."""
 
 _CONVERSIONS: dict[str, Callable[[Any, Schema, _Place], Any]] = {
     "string": _string,

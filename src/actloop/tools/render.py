@@ -7,7 +7,6 @@ on lines that stay indented below their tool.
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 import types
 import typing
@@ -35,9 +34,6 @@ _PYTHON = {
 _DEEPEST = 6
 _LONGEST_DEFAULT = 60
 _MOST_FIELDS = 300
-_UNPRINTABLE = re.compile(
-    r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 
 
 def python_type(schema: Schema, depth: int = 0) -> str:
@@ -278,7 +274,10 @@ def _result(tool: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    return _UNPRINTABLE.sub(" ", text)
+    """The text with spaces for what cannot be seen: controls, marks that turn or hide text, odd kinds of space."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
 def _text(text: Any) -> str:
@@ -334,10 +333,8 @@ def tool_json_schema(tool: Any) -> dict[str, Any]:
 
 def _definitions_apart(argument: str, schema: Schema, definitions: Schema) -> Schema:
     """The schema without its definitions, which go into `definitions` under names that no other argument has."""
-    own: Any = schema.get("$defs")
-    if not isinstance(own, dict):
-        return schema
-    names = {name: name if name not in definitions else f"{argument}.{name}" for name in cast("Schema", own)}
+    own = {n: cast("Schema", part) for n, part in schema_in(schema, "$defs").items() if isinstance(part, dict)}
+    names = {name: name if name not in definitions else f"{argument}.{name}" for name in own}
 
     def renamed(node: Any) -> Any:
         if isinstance(node, list):
@@ -348,7 +345,7 @@ def _definitions_apart(argument: str, schema: Schema, definitions: Schema) -> Sc
         name = str(entry.get("$ref", "")).removeprefix("#/$defs/")
         return {**entry, "$ref": f"#/$defs/{names[name]}"} if name in names else entry
 
-    for name, definition in cast("Schema", own).items():
+    for name, definition in own.items():
         definitions[names[name]] = to_json_schema(renamed(definition))
     return renamed(schema)
 

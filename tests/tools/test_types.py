@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import wave
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from actloop.tools.image import AgentImage
+from actloop.tools.types import (
+    AgentAudio,
+    AgentText,
+    AgentType,
+    handle_agent_input_types,
+    handle_agent_output_types,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are made on the way go away with the test."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def picture() -> PIL.Image.Image:
+    return PIL.Image.new("RGB", (5, 3), (255, 0, 10))
+
+
+def test_text_is_a_string() -> None:
+    text = AgentText("abc")
+    assert text == "abc"
+    assert text.upper() == "ABC"
+    assert hash(text) == hash("abc")
+    assert (text.to_raw(), text.to_string(), str(text)) == ("abc", "abc", "abc")
+
+
+def test_an_image_is_an_image_of_pillow() -> None:
+    image = AgentImage(picture())
+    assert isinstance(image, PIL.Image.Image)
+    assert isinstance(image, AgentType)
+    assert (image.size, image.mode, image.width) == ((5, 3), "RGB", 5)
+    assert image.getpixel((0, 0)) == (255, 0, 10)
+    assert image.resize((2, 2)).size == (2, 2)
+    assert np.asarray(image).shape == (3, 5, 3)
+    assert not hasattr(image, "no_such_thing")
+
+
+def encoded(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_images_from_every_source(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    picture().save(path)
+    chw = np.moveaxis(np.asarray(picture()), 2, 0)
+    sources: list[Any] = [
+        picture(), encoded(picture()), path, str(path), AgentImage(picture()), AgentImage(path),
+        np.asarray(picture()), chw, np.asarray(picture()) / 255.0,
+    ]  # fmt: skip
+    for source in sources:
+        image = AgentImage(source)
+        assert image.getpixel((1, 1)) == (255, 0, 10)
+        with PIL.Image.open(image.to_string()) as stored:
+            assert stored.size == (5, 3)
+    assert AgentImage(path).to_string() == str(path)
+    assert AgentImage(np.ones((2, 2), dtype=bool)).getpixel((0, 0)) == 255
+    with pytest.raises(TypeError, match="not int"):
+        AgentImage(3)
+
+
+def test_an_image_file_is_read_when_it_is_looked_at(tmp_path: Path) -> None:
+    image = AgentImage(tmp_path / "later.png")
+    picture().save(tmp_path / "later.png")
+    assert image.size == (5, 3)
+    missing = AgentImage(tmp_path / "never.png")
+    assert str(missing) == str(tmp_path / "never.png")
+    with pytest.raises(OSError, match=r"never\.png"):
+        _ = missing.size
+
+
+def test_an_image_is_saved(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    AgentImage(picture()).save(buffer, format="PNG")
+    assert buffer.getvalue() == encoded(picture())
+
+
+def test_audio_goes_through_a_file(tmp_path: Path) -> None:
+    samples = np.sin(np.arange(800) / 10).astype(np.float32)
+    audio = AgentAudio((8000, samples))
+    assert audio.samplerate == 8000
+    assert audio.to_raw() is samples
+    with wave.open(str(audio), "rb") as file:
+        assert (file.getframerate(), file.getnframes()) == (8000, 800)
+    back = AgentAudio(audio.to_string())
+    assert back == audio.to_string()
+    np.testing.assert_allclose(back.to_raw(), samples, atol=1e-3)
+    assert back.samplerate == 8000
+    stereo = AgentAudio(AgentAudio(np.zeros((10, 2))).to_string())
+    assert stereo.to_raw().shape == (10, 2)
+    with pytest.raises(TypeError, match="not int"):
+        AgentAudio(3)
+
+
+@pytest.mark.parametrize(
+    ("output", "declared", "kind"),
+    [
+        ("a", None, AgentText),
+        ("a", "string", AgentText),
+        ("a", "any", AgentText),
+        (3, "string", AgentText),
+        (3, None, int),
+        (3, "integer", int),
+        (None, "string", type(None)),
+        (None, "image", type(None)),
+        ([1], "array", list),
+        (picture(), None, AgentImage),
+        (picture(), "any", AgentImage),
+        ("a.png", "image", AgentImage),
+        ("a.wav", "audio", AgentAudio),
+        (np.zeros(3), "audio", AgentAudio),
+    ],
+)
+def test_results_are_wrapped(output: Any, declared: str | None, kind: type[Any]) -> None:
+    assert type(handle_agent_output_types(output, declared)) is kind
+
+
+def test_wrapping_twice_changes_nothing() -> None:
+    image = AgentImage(picture())
+    assert handle_agent_output_types(image, "image") is image
+
+
+def test_arguments_are_unwrapped() -> None:
+    image = picture()
+    args, kwargs = handle_agent_input_types(AgentText("a"), 3, image=AgentImage(image))
+    assert args == ("a", 3)
+    assert type(args[0]) is str
+    assert kwargs["image"] is image
+
+
+def test_nothing_heavy_is_imported_for_text() -> None:
+    code = (
+        "import sys; from actloop.tools.types import handle_agent_output_types as h\n"
+        "from actloop.tools.decorator import tool\n"
+        "h('text'); t = tool(len); t.to_code_prompt();"
+        "print([m for m in ('PIL', 'numpy', 'pydantic', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
