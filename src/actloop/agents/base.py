@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from actloop.agents.checks import by_name, callback_registry, checked_variables, valid_name, whole_number
 from actloop.agents.prompting import (
@@ -70,6 +70,18 @@ class MultiStepAgent(ABC):
         logger: Prints; made from `verbosity_level` by default.
         journal: Where runs are recorded: a `Journal`, None for nowhere, or "default" for the user's own.
     """
+
+    inputs: ClassVar[dict[str, dict[str, Any]]] = {
+        "task": {"type": "string", "description": "What to do, in detail: the agent knows nothing else."},
+        "additional_args": {
+            "type": "object",
+            "description": "Variables to hand over, by name.",
+            "nullable": True,
+        },
+    }
+    """What an agent that calls this one may pass."""
+
+    output_type: ClassVar[str] = "string"
 
     def __init__(
         self,
