@@ -14,7 +14,7 @@ from rich.console import Console
 
 from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.ui.safe import safe_text
-from actloop.ui.terminal import replay, thought_of
+from actloop.ui.terminal import TerminalScreen, replay, thought_of
 from actloop.values import events
 from actloop.values.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
 from actloop.values.usage import TokenUsage
@@ -57,7 +57,7 @@ def printed(run: Sequence[events.Event], *, level: int = LogLevel.INFO, width: i
     colours = "truecolor" if terminal else None
     file = io.StringIO()
     console = Console(file=file, width=width, height=24, force_terminal=terminal, color_system=colours, highlight=False)
-    screen = AgentLogger(level, console).screen()
+    screen = TerminalScreen(AgentLogger(level, console))
     for event in run:
         screen.on_event(event)
     return file.getvalue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.values.messages import ChatMessage
 from actloop.values.usage import TokenUsage
@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from actloop.memory.steps import ActionStep
-    from actloop.ui.terminal import TerminalScreen
+    from actloop.values.events import Event
 
 ACCENT = "cyan"
+
+
+class Screen(Protocol):
+    """Shows the events of one run."""
+
+    def append(self, run_id: str, event: Event) -> None:
+        """Take the next event; never raises."""
+        ...
 
 
 class LogLevel(IntEnum):
@@ -54,8 +62,8 @@ class AgentLogger:
     def console(self, console: Console) -> None:
         self._console = console
 
-    def screen(self) -> TerminalScreen:
-        """A fresh screen, which prints the events of one run."""
+    def screen(self) -> Screen:
+        """A fresh screen, which prints the events of one run; a logger of another kind may show them in its own way."""
         from actloop.ui.terminal import TerminalScreen
 
         return TerminalScreen(self)

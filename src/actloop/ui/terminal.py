@@ -306,6 +306,6 @@ def replay(stored: Iterable[events.Event], console: Console | None = None, detai
         console: Where to print; standard output by default.
         detailed: Print prompts, whole replies and tool calls, too.
     """
-    screen = AgentLogger(LogLevel.DEBUG if detailed else LogLevel.INFO, console).screen()
+    screen = TerminalScreen(AgentLogger(LogLevel.DEBUG if detailed else LogLevel.INFO, console))
     for event in stored:
         screen.on_event(event)

@@ -1,0 +1,175 @@
+"""What the commands that only look around print: runs, one run, the machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from actloop.ui.safe import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXTRAS = {"openai": ("openai", "stamina"), "local": ("xllamacpp", "openai", "stamina")}
+
+
+def list_runs(limit: int, as_json: bool) -> int:
+    """Print the latest runs."""
+    from actloop.journal import default_journal
+
+    runs = default_journal().runs(limit)
+    if as_json:
+        for run in runs:
+            print(json.dumps(asdict(run)))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not runs:
+        console.print("No runs yet.")
+        return 0
+    table = Table("Run", "Started", "State", box=None, pad_edge=False, header_style="bold")
+    for title in ("Steps", "Tokens", "Seconds"):
+        table.add_column(title, justify="right")
+    table.add_column("Task", no_wrap=True, overflow="ellipsis", ratio=1)
+    for run in runs:
+        started = datetime.fromtimestamp(run.started, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+        tokens = "" if run.tokens is None else f"{run.tokens:,}"
+        task = ("  called: " if run.parent else "") + " ".join(run.task.split())
+        cells = (run.id, started, run.state, str(run.steps), tokens, f"{run.seconds:.1f}", task)
+        table.add_row(*(Text(safe_text(cell, console.encoding)) for cell in cells))
+    console.print(table)
+    return 0
+
+
+def show_run(run: str | None, detailed: bool, as_json: bool) -> int:
+    """Print a stored run as it was printed; the latest where none is named."""
+    from actloop.journal import UnknownRunError, default_journal
+
+    journal = default_journal()
+    if run is None:
+        latest = journal.runs(1)
+        if not latest:
+            raise UnknownRunError("there are no runs yet")
+        run = latest[0].id
+    events = journal.events(run)
+    if as_json:
+        from actloop.cli.running import json_line
+        from actloop.values.events import RunStarted
+
+        name = run
+        for event in events:
+            name = event.run if isinstance(event, RunStarted) else name
+            print(json_line(name, event))
+        return 0
+    from rich.console import Console
+
+    from actloop.ui.terminal import replay
+
+    replay(events, Console(highlight=False), detailed)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; shaped like the sandbox's own findings."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    remedy: str = ""
+
+
+def doctor(as_json: bool) -> int:
+    """Print what this machine can isolate, and what else is there; 0 when model-written code can be isolated."""
+    from actloop.executors.kernel.probe import probe
+
+    sandbox = probe()
+    isolated = can_isolate(sandbox)
+    groups: dict[str, Sequence[Any]] = {
+        "Sandbox": sandbox,
+        "Model": [_model()],
+        "Journal": [_journal()],
+        "Extras": [_extra(name, modules) for name, modules in EXTRAS.items()],
+    }
+    if as_json:
+        found = {title.lower(): [asdict(item) for item in items] for title, items in groups.items()}
+        print(json.dumps({"isolated": isolated, **found}, indent=2))
+    else:
+        _print_findings(groups, isolated)
+    return 0 if isolated else 1
+
+
+def can_isolate(findings: Sequence[Any]) -> bool:
+    """Whether a session started and withstood every attack; a level may be missing where others hold."""
+    from actloop.executors.kernel.harden import LEVELS
+
+    attacks = [item for item in findings if item.name not in LEVELS]
+    return len(attacks) > 1 and all(item.ok for item in attacks)
+
+
+def _print_findings(groups: dict[str, Sequence[Any]], isolated: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for title, items in groups.items():
+        console.print(Text(title, "bold"))
+        for item in items:
+            mark = Text("  ok   ", "green") if item.ok else Text("  no   ", "red")
+            text = f"{item.name}: {item.detail}" if item.detail else item.name
+            console.print(mark + Text(safe_text(text, console.encoding)), soft_wrap=not console.is_terminal)
+            if item.remedy and not item.ok:
+                console.print(Text(f"       to have it: {item.remedy}", "yellow"), soft_wrap=not console.is_terminal)
+    verdict = (
+        "Model-written code is isolated here."
+        if isolated
+        else "Model-written code cannot be isolated here: it is refused."
+    )
+    console.print(Text(verdict, "bold green" if isolated else "bold red"))
+
+
+def _model() -> Finding:
+    import os
+
+    from actloop.models.embedded import DEFAULT_MODEL, KNOWN_MODELS, cache_folder
+
+    name = os.environ.get("ACTLOOP_MODEL") or DEFAULT_MODEL
+    known = KNOWN_MODELS.get(name)
+    if known is None:
+        from pathlib import Path
+
+        there = Path(name).expanduser().is_file()
+        return Finding(
+            name, there, "a file of your own" if there else "there is no such file", "set ACTLOOP_MODEL anew"
+        )
+    path = cache_folder() / "models" / known.file
+    there = path.is_file() and path.stat().st_size == known.size
+    detail = f"{path}, {known.size / 1e6:,.0f} MB" if there else "not fetched yet"
+    return Finding(name, there, detail, "" if there else "actloop fetch-model (the first run does it, too)")
+
+
+def _journal() -> Finding:
+    from actloop.journal import JournalError, NullJournal, default_journal
+    from actloop.journal.sqlite import SQLiteJournal
+
+    journal = default_journal()
+    if isinstance(journal, NullJournal):
+        return Finding("journal", True, "off, by ACTLOOP_JOURNAL")
+    try:
+        count = len(journal.runs(limit=None))
+    except JournalError as error:
+        return Finding("journal", False, str(error), "set ACTLOOP_HOME to a folder that can be written")
+    where = journal.path if isinstance(journal, SQLiteJournal) else ""
+    return Finding("journal", True, f"{where}, {count:,} runs")
+
+
+def _extra(name: str, modules: tuple[str, ...]) -> Finding:
+    missing = [module for module in modules if find_spec(module) is None]
+    detail = "installed" if not missing else f"missing: {', '.join(missing)}"
+    return Finding(f"actloop[{name}]", not missing, detail, "" if not missing else f"pip install 'actloop[{name}]'")
