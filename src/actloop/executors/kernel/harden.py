@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 from typing import Any, NamedTuple
 
 from . import landlock, limits, namespaces, seccomp, syscalls
@@ -91,8 +92,9 @@ def _own_user(uid: int, plan: Plan) -> str:
     if not uid:
         raise OSError("this container maps no further user id")
     drop_user(uid)
-    if plan.root and not os.access(os.path.dirname(os.__file__), os.R_OK | os.X_OK):
-        return "the interpreter's folder is closed to other users: only modules imported beforehand can be used"
+    closed = [path for path in plan.readable if path in sys.path and not os.access(path, os.R_OK | os.X_OK)]
+    if closed:
+        return f"closed to other users, so that only modules imported beforehand can be used: {', '.join(closed)}"
     return ""
 
 
