@@ -1757,6 +1757,8 @@ class _Output:
         self._last = self._clock()
 
     def put(self, text: str) -> None:
+        if self._left < 0:
+            return
         entered = self._gate.enter()
         try:
             with self._lock:
