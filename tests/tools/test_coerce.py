@@ -173,7 +173,7 @@ def test_nothing_is_lost(value: Any, kind: str) -> None:
     elif kind == "string":
         assert made == str(value)
     else:
-        assert made == value or (made is value)
+        assert made is value or made == value
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import wave
@@ -10,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+import actloop
 from actloop.tools.image import AgentImage
 from actloop.tools.types import (
     AgentAudio,
@@ -21,6 +23,9 @@ from actloop.tools.types import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(actloop.__file__))}
 
 
 @pytest.fixture(autouse=True)
@@ -153,5 +158,5 @@ def test_nothing_heavy_is_imported_for_text() -> None:
         "h('text'); t = tool(len); t.to_code_prompt();"
         "print([m for m in ('PIL', 'numpy', 'pydantic', 'torch') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.strip() == "[]"

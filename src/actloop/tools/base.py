@@ -14,6 +14,7 @@ from actloop.tools.signature import tool_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 _REQUIRED = {"name": str, "description": str, "inputs": dict, "output_type": str}
 
@@ -214,6 +215,56 @@ class Tool(BaseTool):
         from actloop.tools.render import to_tool_calling_prompt
 
         return to_tool_calling_prompt(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tool as data: `name`, `code`, `requirements` and, where it has one, `output_schema`.
+
+        Raises:
+            ValueError: Its code uses what cannot be written down; the message names it.
+        """
+        from actloop.tools.saving import to_dict
+
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, tool_dict: dict[str, Any], *, trust_remote_code: bool = False, **kwargs: Any) -> Tool:
+        """The tool that `to_dict` gave. Its code is run in this process, and only with `trust_remote_code=True`.
+
+        Raises:
+            ValueError: `trust_remote_code` is not set, or there is no code of a tool.
+        """
+        from actloop.tools.saving import from_dict
+
+        return from_dict(tool_dict, trust_remote_code=trust_remote_code, **kwargs)
+
+    @classmethod
+    def from_code(cls, tool_code: str, *, trust_remote_code: bool = False, **kwargs: Any) -> Tool:
+        """The tool that a source defines. It is run in this process, and only with `trust_remote_code=True`.
+
+        Raises:
+            ValueError: `trust_remote_code` is not set, or the source defines no tool.
+        """
+        from actloop.tools.saving import from_code
+
+        return from_code(tool_code, trust_remote_code=trust_remote_code, **kwargs)
+
+    def save(self, output_dir: str | Path, tool_file_name: str = "tool") -> None:
+        """Write the tool's code, and the packages it needs, into a folder.
+
+        Args:
+            output_dir: The folder; made where there is none.
+            tool_file_name: Name of the module, without `.py`.
+
+        Raises:
+            ValueError: Its code uses what cannot be written down.
+        """
+        from pathlib import Path
+
+        data = self.to_dict()
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{tool_file_name}.py").write_text(data["code"], encoding="utf-8")
+        (folder / "requirements.txt").write_text("\n".join(data["requirements"]) + "\n", encoding="utf-8")
 
 
 def _check_input(tool: str, name: Any, schema: Any) -> None:

@@ -54,7 +54,7 @@ class _Place:
         self.above = above
         self.key = key
         self.depth: int = above.depth + 1 if above is not None else 0
-        self.fuel: list[int] = above.fuel if above is not None else [10_000]
+        self.fuel: list[int] = above.fuel if above is not None else [1_000]
 
     def at(self, key: Any) -> _Place:
         """The place of a part."""
@@ -202,7 +202,8 @@ def _integer(value: Any, schema: Schema, place: _Place) -> Any:
             return int(text.partition(".")[0])
         return _refuse(value, schema, place)
     if isinstance(value, float | Decimal | Fraction):
-        if isinstance(value, Fraction) or math.isfinite(value):
+        finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+        if finite:
             whole = int(value)
             if whole == value:
                 return whole
