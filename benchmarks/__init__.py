@@ -1,0 +1,1 @@
+"""Measures actloop beside smolagents: `python -m benchmarks.run`."""
