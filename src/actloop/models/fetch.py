@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -151,26 +151,31 @@ def fetch_url(known: EmbeddedModel, partial: Path, report: OnProgress) -> None:
         start = file.tell()
         if start >= known.size:
             return
-        request = urllib.request.Request(known.url, headers={"User-Agent": "actloop"})  # noqa: S310  # from the registry
-        if start:
-            request.add_header("Range", f"bytes={start}-")
-        try:
-            with urllib.request.urlopen(request, timeout=_SILENCE) as response:  # noqa: S310
-                if start and not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-                    file.truncate(0)  # the server sends the file from its beginning
-                    start = 0
-                done = start
-                while chunk := _read(response, min(_CHUNK, known.size - done)):
-                    file.write(chunk)
-                    done += len(chunk)
-                    report(Progress("fetching", done, known.size, "from its makers"))
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise ModelFetchError(f"{known.url} answered {error.code} {error.reason}") from error
-        except urllib.error.URLError as error:
-            raise ModelFetchError(f"{known.url} cannot be reached: {error.reason}") from error
+        with _open(known.url, start) as response:
+            if start and not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+                file.truncate(0)  # the server sends the file from its beginning
+                start = 0
+            done = start
+            while chunk := _read(response, min(_CHUNK, known.size - done)):
+                file.write(chunk)
+                done += len(chunk)
+                report(Progress("fetching", done, known.size, "from its makers"))
     if done < known.size:
         raise ModelFetchError(f"{known.url} broke off after {done:,} of {known.size:,} bytes")
+
+
+def _open(url: str, start: int) -> HTTPResponse:
+    request = urllib.request.Request(url, headers={"User-Agent": "actloop"})  # noqa: S310  # from the registry
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        return urllib.request.urlopen(request, timeout=_SILENCE)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ModelFetchError(f"{url} answered {error.code} {error.reason}") from error
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise ModelFetchError(f"{url} cannot be reached: {reason}") from error
 
 
 def _read(response: IO[bytes], size: int) -> bytes:
