@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+settings.register_profile("actloop", deadline=None)  # the machine that runs the tests may be busy
+settings.load_profile("actloop")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +23,7 @@ from actloop import (
     RunResult,
     ScriptedModel,
     TaskStep,
+    Tool,
     ToolCall,
     tool,
 )
@@ -448,3 +449,18 @@ def test_a_managed_agent_is_called_like_a_tool() -> None:
             if isinstance(step, ActionStep) and step.token_usage
         )
         assert result.token_usage.total_tokens > own
+
+
+@pytest.mark.parametrize(("name", "called"), [("image-size", "image_size"), ("class", "class_"), ("sum", "sum")])
+def test_a_tool_of_any_name_can_be_called(name: str, called: str) -> None:
+    class Named(Tool):
+        description = "Gives seven."
+        inputs: ClassVar[dict[str, Any]] = {}
+        output_type = "integer"
+
+        def forward(self) -> int:
+            return 7
+
+    Named.name = name
+    with agent([answer(f"{called}()")], [Named()]) as one:
+        assert one.run("call") == 7

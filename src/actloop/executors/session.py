@@ -65,8 +65,6 @@ class RemoteTool:
     name: str
     is_async: bool = False
     signature: str = ""
-    parameters: tuple[str, ...] | None = None
-    """Names of positional parameters in order, for binding; None accepts anything."""
 
 
 @dataclass(frozen=True, slots=True)

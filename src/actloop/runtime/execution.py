@@ -71,7 +71,7 @@ async def open_session(run: Run, port: Port) -> Session:
 async def define(run: Run, session: Session, port: Port, variables: dict[str, Any]) -> None:
     """Tell a session of the run's tools and of variables."""
     tools = [
-        RemoteTool(name=name, is_async=is_async(tool), parameters=tuple(getattr(tool, "inputs", None) or ()))
+        RemoteTool(name=run.gateway.code_names[name], is_async=is_async(tool))
         for name, tool in run.gateway.tools.items()
     ]
     await session.define(port, tools=tools, variables=variables)

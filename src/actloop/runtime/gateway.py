@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from actloop.errors import AgentError, AgentInterruptedError, AgentToolCallError
+from actloop.tools.names import python_names
 from actloop.tools.validation import bind_arguments
 from actloop.values.events import Event, ToolCalled, ToolReturned
 
@@ -45,6 +46,9 @@ class Gateway:
 
     def __init__(self, tools: Mapping[str, Any]) -> None:
         self.tools = tools
+        self.code_names = python_names(list(tools))
+        """The name under which a program calls each tool; its own, unless that is no Python name."""
+        self._own_names = {alias: name for name, alias in self.code_names.items()}
         self.emit: Callable[[Event], Any] = _unheard
         self._calls = 0
 
@@ -72,6 +76,7 @@ class Gateway:
             The result, or the error: whatever a tool raises is an answer to its caller, not the end of the run.
         """
         self._calls += 1
+        name = self._own_names.get(name, name)
         call_id = f"call_{self._calls}"
         self.emit(ToolCalled(id=call_id, name=name, args=list(args), kwargs=dict(kwargs), origin=origin))
         start = time.perf_counter()
