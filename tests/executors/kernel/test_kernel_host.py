@@ -312,12 +312,25 @@ def test_other_platforms_are_told_so(monkeypatch: pytest.MonkeyPatch, platform: 
         Zygote(guest=GUEST).spawn(CONFIG)
 
 
-PROBE = """
-import json, sys
+ELSEWHERE = """
+import os, sys
+sys.platform = {platform!r}
+for name in ("resource", "fcntl", "grp", "pwd"):
+    sys.modules[name] = None
+for name in ("fork", "register_at_fork", "pidfd_open", "pipe2"):
+    delattr(os, name)
 sys.path.insert(0, {source!r})
-from actloop.executors.kernel import probe
-print(json.dumps([[f.name, f.ok, f.detail] for f in probe.probe({without!r})]))
+from actloop.executors.kernel import host, probe
+assert not probe.isolation_available()
+print(probe.probe()[0].detail)
 """
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_the_host_side_imports_on_other_platforms(platform: str) -> None:
+    program = ELSEWHERE.format(platform=platform, source=str(SOURCE))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == f"the kernel sandbox needs Linux, and this is {platform}", done.stderr
 
 
 def test_the_probe_finds_everything_closed_here() -> None:

@@ -108,13 +108,14 @@ def in_another_process(
     block: tuple[str, ...] = (),
     number: int = 1,
     tests: Path = GUEST.parent,
+    through: tuple[str, ...] = (),
     **options: Any,
 ) -> tuple[dict[str, tuple[bool, str]], list[str]]:
     """Start a host of its own, in which the calls named in `block` fail, and run snippets in a session of it."""
     before = BLOCK.format(names=block, number=number) if block else ""
     program = PROGRAM.format(source=str(source), tests=str(tests), before=before, paths=())
     done = subprocess.run(
-        [python, "-W", "error", "-c", program],
+        [*through, python, "-W", "error", "-c", program],
         input=json.dumps(codes),
         capture_output=True,
         text=True,
@@ -152,6 +153,23 @@ def test_a_container_where_only_mounting_is_refused() -> None:
     assert levels["namespaces"][0]
     assert not levels["root"][0]
     assert not levels["scratch"][0]
+
+
+@pytest.mark.skipif(not AS_ROOT or shutil.which("setpriv") is None, reason="needs root and setpriv")
+@pytest.mark.parametrize(
+    ("dropped", "missing"),
+    [
+        ("-sys_admin", {"uid"}),  # a user namespace of its own, in which only one user id is mapped
+        ("-all", {"uid", "namespaces", "root", "scratch", "threads"}),
+    ],
+)
+def test_root_without_capabilities(dropped: str, missing: set[str]) -> None:
+    levels, answers = in_another_process(
+        [*HARMLESS, "import os; os.kill(os.getppid() or 2, 0)"], through=("setpriv", "--bounding-set", dropped)
+    )
+    assert answers[:2] == ["ok 3", "ok 3"]
+    assert "PermissionError" in answers[2]
+    assert {name for name, (applied, _) in levels.items() if not applied} == missing
 
 
 def test_a_kernel_without_landlock() -> None:

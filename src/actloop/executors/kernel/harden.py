@@ -41,6 +41,7 @@ class Plan(NamedTuple):
         without: Levels to leave out, for tests of the others.
         proc: An open `/proc`, or -1.
         root: Why there is no root of its own; empty when there is one.
+        left_out: What that root is missing.
         pid: Why sessions have no pid namespace; empty when they have one.
         namespaces: Why there are no further namespaces; empty when there are.
         user: Whether those include a user namespace.
@@ -53,6 +54,7 @@ class Plan(NamedTuple):
     without: frozenset[str]
     proc: int
     root: str
+    left_out: str
     pid: str
     namespaces: str
     user: bool
@@ -176,7 +178,7 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
     else:  # only root's own privilege can make namespaces here, so it is given up afterwards
         entered, scratch = spaces(config["uid"] or None)
         user_and_limits()
-    own_uid = "uid" not in without and bool(config["uid"])
+    own_uid = any(level.name == "uid" and level.applied for level in levels)
     _attempt(
         levels,
         "threads",
@@ -198,9 +200,10 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
     return sorted(levels, key=lambda level: LEVELS.index(level.name))
 
 
-def _report_root(plan: Plan) -> None:
+def _report_root(plan: Plan) -> str:
     if plan.root:
         raise OSError(plan.root)
+    return plan.left_out
 
 
 def _scratch(size: int, owner: int | None, *, possible: bool) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import resource
+import sys
+
+if sys.platform != "win32":
+    import resource
 
 _THREAD_SPACE = 136 * 1024 * 1024
 """Address space that one thread reserves at most: its stack and the C library's heap for it."""

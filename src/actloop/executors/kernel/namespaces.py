@@ -32,7 +32,7 @@ from .syscalls import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SCRATCH = "/sandbox"
 """The one writable folder of a session: its working folder, home and folder for temporary files."""
@@ -62,11 +62,41 @@ def enter_for_zygote() -> bool:
     try:
         syscalls.unshare(CLONE_NEWNS | CLONE_NEWPID)
     except OSError:
-        uid, gid = os.geteuid(), os.getegid()
-        syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
-        write_maps("/proc/self/", f"{uid} {uid} 1", f"{gid} {gid} 1")
+        try_in_child(_enter_with_user)  # half-way in, there would be no way back
+        _enter_with_user()
         return True
     return False
+
+
+def _enter_with_user() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
+    write_maps("/proc/self/", f"{uid} {uid} 1", f"{gid} {gid} 1")
+
+
+def try_in_child(step: Callable[[], None]) -> None:
+    """Run `step` in a child process, whose state nobody misses.
+
+    Raises:
+        OSError: It failed there.
+    """
+    heard, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            step()
+        except OSError as error:
+            os.write(told, str(error).encode())
+        except BaseException as error:
+            os.write(told, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(told)
+    os.waitpid(pid, 0)
+    failure = os.read(heard, 4096).decode()
+    os.close(heard)
+    if failure:
+        raise OSError(failure)
 
 
 def write_maps(folder: str, uids: str, gids: str, directory: int | None = None) -> None:
@@ -100,11 +130,14 @@ def _layout(paths: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
     return bound, links
 
 
-def build_root(paths: Iterable[str]) -> None:
+def build_root(paths: Iterable[str]) -> list[str]:
     """Replace the root of this mount namespace by a read-only one that holds `paths` and a few devices.
 
+    Returns:
+        What could not be brought along, with the reason.
+
     Raises:
-        OSError: The kernel refused; the old root may still be in place.
+        OSError: The kernel refused; files must be confined in another way.
     """
     bound, links = _layout(paths)
     devices = [path for path in DEVICES if os.path.exists(path)]
@@ -113,10 +146,19 @@ def build_root(paths: Iterable[str]) -> None:
     syscalls.mount("tmpfs", staging, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=4096,mode=0755")
     os.chdir(staging)
     os.mkdir("old")
-    syscalls.call("pivot_root", b".", b"old")
+    try:
+        syscalls.call("pivot_root", b".", b"old")
+    except OSError:  # in a chroot, or on an initial RAM disk
+        os.chdir("/")
+        syscalls.call("umount2", os.fsencode(staging), MNT_DETACH)
+        raise
     os.chdir("/")
+    left_out: list[str] = []
     for path in bound + devices:
-        _bind("/old" + path, path, device=path in devices)
+        try:
+            _bind("/old" + path, path, device=path in devices)
+        except OSError as error:
+            left_out.append(f"{path}: {error}")
     for path, real in links:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(real, path)
@@ -126,6 +168,7 @@ def build_root(paths: Iterable[str]) -> None:
     syscalls.call("umount2", b"/old", MNT_DETACH)
     os.rmdir("/old")
     _seal("/", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0)
+    return left_out
 
 
 def _bind(source: str, target: str, *, device: bool) -> None:
@@ -135,7 +178,11 @@ def _bind(source: str, target: str, *, device: bool) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
     syscalls.mount(source, target, None, MS_BIND | MS_REC)
-    _seal(target, _ATTR_RDONLY | _ATTR_NOSUID | (0 if device else _ATTR_NODEV), _AT_RECURSIVE)
+    try:
+        _seal(target, _ATTR_RDONLY | _ATTR_NOSUID | (0 if device else _ATTR_NODEV), _AT_RECURSIVE)
+    except OSError:
+        syscalls.call("umount2", os.fsencode(target), MNT_DETACH)
+        raise
 
 
 def _seal(target: str, attributes: int, flags: int) -> None:

@@ -31,7 +31,7 @@ import sys
 import time
 from importlib import import_module, machinery
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from . import harden, limits, namespaces, syscalls
 
@@ -242,37 +242,42 @@ def _preload(names: list[str]) -> dict[str, str]:
 
 def _user_namespace(uid: int, proc: int) -> bool:
     """Whether a session will be able to make a user namespace, tried in a child."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            if uid:
-                harden.drop_user(uid)
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-            namespaces.enter_for_session(proc, user=True, mount=True, uid=os.geteuid(), gid=os.getegid())
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
+
+    def attempt() -> None:
+        if uid:
+            harden.drop_user(uid)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+        namespaces.enter_for_session(proc, user=True, mount=True, uid=os.geteuid(), gid=os.getegid())
+
+    try:
+        namespaces.try_in_child(attempt)
+    except OSError:
+        return False
+    return True
 
 
-def _isolate(
-    start: dict[str, Any], control: _socket.socket, host: int, proc: int, readable: list[str]
-) -> tuple[str, str, str, int]:
-    """Enter the zygote's namespaces and root.
+class _Isolation(NamedTuple):
+    """How far the zygote isolated itself: reasons are empty where it did."""
 
-    Returns:
-        Why there are no namespaces, why there is no root, why there is no pid namespace, each empty when there is, and
-        the zygote's pid namespace or -1.
-    """
+    no_namespaces: str
+    no_root: str
+    no_pid: str
+    pid_namespace: int = -1
+    left_out: str = ""
+
+
+def _isolate(start: dict[str, Any], control: _socket.socket, host: int, proc: int, readable: list[str]) -> _Isolation:
+    """Enter the zygote's namespaces and root."""
     if "namespaces" in start["without"]:
-        return "left out on request", "left out on request", "left out on request", -1
+        reason = "left out on request"
+        return _Isolation(reason, reason, reason)
     if proc < 0:
         reason = "no /proc is mounted"
-        return reason, reason, reason, -1
+        return _Isolation(reason, reason, reason)
     try:
         namespaces.enter_for_zygote()
     except OSError as error:
-        return str(error), "needs a mount namespace", str(error), -1
+        return _Isolation(str(error), "needs a mount namespace", str(error))
     _go_on_in_child(host, control)
     pid_namespace, no_pid = -1, ""
     try:
@@ -281,12 +286,12 @@ def _isolate(
     except OSError as error:
         pid_namespace, no_pid = -1, str(error)
     if "root" in start["without"]:
-        return "", "left out on request", no_pid, pid_namespace
+        return _Isolation("", "left out on request", no_pid, pid_namespace)
     try:
-        namespaces.build_root(readable)
+        left_out = namespaces.build_root(readable)
     except OSError as error:
-        return "", str(error), no_pid, pid_namespace
-    return "", "", no_pid, pid_namespace
+        return _Isolation("", str(error), no_pid, pid_namespace)
+    return _Isolation("", "", no_pid, pid_namespace, "; ".join(left_out))
 
 
 def _go_on_in_child(host: int, control: _socket.socket) -> None:
@@ -314,7 +319,7 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
     except OSError:
         proc = -1
     readable = [*namespaces.SYSTEM_PATHS, *sys.path, *start["libraries"]]
-    no_namespaces, no_root, no_pid, pid_namespace = _isolate(start, control, host, proc, readable)
+    isolation = _isolate(start, control, host, proc, readable)
     failed = _preload(start["preload"])
     status = ""
     if proc >= 0:
@@ -323,17 +328,18 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
     plan = harden.Plan(
         without=frozenset(start["without"]),
         proc=proc,
-        root=no_root,
-        pid=no_pid,
-        namespaces=no_namespaces,
+        root=isolation.no_root,
+        left_out=isolation.left_out,
+        pid=isolation.no_pid,
+        namespaces=isolation.no_namespaces,
         user=False,
         readable=(*(path for path in readable if os.path.exists(path)), *namespaces.DEVICES),
         data=limits.data_bytes(status),
         space=limits.space_bytes(status),
         zygote=os.getpid(),
     )
-    zygote = _Zygote(control, guest, plan, pid_namespace)
-    if not no_namespaces:
+    zygote = _Zygote(control, guest, plan, isolation.pid_namespace)
+    if not isolation.no_namespaces:
         zygote.plan = plan._replace(user=_user_namespace(zygote.fresh_uid(), proc))
     return zygote, failed
 
