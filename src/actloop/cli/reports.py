@@ -13,6 +13,8 @@ from actloop.ui.safe import safe_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actloop.journal import RunSummary
+
 EXTRAS = {"openai": ("openai", "stamina"), "local": ("xllamacpp", "openai", "stamina")}
 
 
@@ -26,25 +28,31 @@ def list_runs(limit: int, as_json: bool) -> int:
             print(json.dumps(asdict(run)))
         return 0
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
     if not runs:
         console.print("No runs yet.")
         return 0
-    table = Table("Run", "Started", "State", box=None, pad_edge=False, header_style="bold")
-    for title in ("Steps", "Tokens", "Seconds"):
-        table.add_column(title, justify="right")
-    table.add_column("Task", no_wrap=True, overflow="ellipsis", ratio=1)
-    for run in runs:
-        started = datetime.fromtimestamp(run.started, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-        tokens = "" if run.tokens is None else f"{run.tokens:,}"
-        task = ("  called: " if run.parent else "") + " ".join(run.task.split())
-        cells = (run.id, started, run.state, str(run.steps), tokens, f"{run.seconds:.1f}", task)
-        table.add_row(*(Text(safe_text(cell, console.encoding)) for cell in cells))
-    console.print(table)
+    rows = [("Run", "Started", "State", "Steps", "Tokens", "Seconds", "Task"), *map(_row, runs)]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    for number, row in enumerate(rows):
+        start = "  ".join(
+            cell.rjust(width) if 3 <= place <= 5 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row[:-1], widths, strict=True))
+        )
+        line = Text(safe_text(f"{start}  {row[-1]}", console.encoding), "" if number else "bold")
+        if console.is_terminal:  # in a pipe nothing is cut off
+            line.truncate(max(console.width, len(start) + 20), overflow="ellipsis")
+        console.print(line, soft_wrap=True)
     return 0
+
+
+def _row(run: RunSummary) -> tuple[str, ...]:
+    started = datetime.fromtimestamp(run.started, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    tokens = "" if run.tokens is None else f"{run.tokens:,}"
+    task = ("  called: " if run.parent else "") + " ".join(run.task.split())
+    return run.id, started, run.state, str(run.steps), tokens, f"{run.seconds:.1f}", task
 
 
 def show_run(run: str | None, detailed: bool, as_json: bool) -> int:

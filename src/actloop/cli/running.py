@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actloop.cli.setup import Settings, make_agent, make_model
 from actloop.errors import AgentError, AgentInterruptedError
 from actloop.ui.logger import AgentLogger, LogLevel
+from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -49,7 +50,8 @@ def json_line(run_id: str, event: Event) -> str:
     """An event as one line of JSON; values that JSON does not know are tagged as in the journal."""
     from actloop.journal.encoding import encode
 
-    return f'{{"run":"{run_id}",{encode(event)[1:]}'
+    line = encode(event)
+    return line if isinstance(event, RunStarted) else f'{{"run":"{run_id}",{line[1:]}'
 
 
 def run_task(settings: Settings, task: str) -> int:
