@@ -35,6 +35,7 @@ class Service(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Service  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -164,8 +164,11 @@ def test_a_conversation_that_is_too_long_is_told(model: LocalModel) -> None:
 
 @pytest.mark.model
 def test_requests_at_once_are_queued(model: LocalModel) -> None:
+    def ask(number: int) -> Any:
+        return model.generate(ASK, grammar=f'root ::= "{number}"').content
+
     with ThreadPoolExecutor(4) as pool:
-        replies = list(pool.map(lambda n: model.generate(ASK, grammar=f'root ::= "{n}"').content, range(4)))
+        replies = list(pool.map(ask, range(4)))
     assert replies == ["0", "1", "2", "3"]
 
 
