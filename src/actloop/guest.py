@@ -1775,7 +1775,9 @@ class _Output:
                     self._left -= size
                 self._parts.append(text)
                 self._size += len(text)
-                if self._channel.running and (self._size > 8192 or self._clock() - self._last > 0.05):
+                if self._channel.running and (
+                    self._size > 8192 or (text[-1:] == "\n" and self._clock() - self._last > 0.05)
+                ):
                     self._send()
         finally:
             if entered:
@@ -1856,14 +1858,16 @@ class _Imports:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
-        if level == 0 and name not in self._known:
-            if not self._permits(name, fromlist or ()):
+        # A module written in C that needs another (datetime: _strptime) passes a list where statements pass a tuple.
+        if level == 0 and name not in self._known and type(fromlist) is not list:
+            if allows_import(name, self.allowed):
+                self._known.add(name)
+            elif not self._permits(name, fromlist or ()):
                 raise self._refusal(name)
-            self._known.add(name)
-        return self._import(name, globals, locals, fromlist or (), level)
+        return self._import(name, globals, locals, cast("Sequence[str]", fromlist or ()), level)
 
     def _permits(self, name: str, fromlist: Sequence[str]) -> bool:
-        if allows_import(name, self.allowed):
+        if name == "__main__":
             return True
         return bool(fromlist) and all(allows_import(f"{name}.{part}", self.allowed) for part in fromlist)
 
@@ -1932,6 +1936,8 @@ def _describe(error: BaseException, name: str, source: str, guest: Guest) -> dic
     _trim(error, set())
     line = _line_of(error, name)
     lines = source.splitlines()
+    if isinstance(error, SyntaxError) and error.text is None and line is not None and 0 < line <= len(lines):
+        error.text = lines[line - 1] + "\n"
     text = lines[line - 1].strip() if line is not None and 0 < line <= len(lines) else ""
     try:
         shown = "".join(traceback.TracebackException.from_exception(error, compact=True).format())
@@ -2017,7 +2023,7 @@ class _Hints:
             subject = subject.record_fields
         if not found or not isinstance(subject, dict):
             return ""
-        keys = list(cast("dict[Any, Any]", subject))
+        keys: list[Any] = list(_keys_of(cast("Any", subject)))
         if not keys:
             return "The dict is empty."
         shown = ", ".join(_preview(key, 40) for key in keys[:15])
@@ -2025,7 +2031,7 @@ class _Hints:
 
     def _on_index(self, error: IndexError) -> str:
         found, subject = self._subject(error)
-        if not found or not isinstance(subject, (list, tuple, str)):
+        if not found or type(subject) not in (list, tuple, str):
             return ""
         length = len(cast("Sequence[Any]", subject))
         kind = _type_of(subject).__name__
@@ -2039,9 +2045,9 @@ class _Hints:
             return ""
         if subject is None:
             return "The value is None: look at what gave it."
-        names = list(subject.record_fields) if isinstance(subject, Record) else dir(subject)
+        names = list(subject.record_fields) if isinstance(subject, Record) else dir(_type_of(subject))
         close = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 3)
-        if isinstance(subject, dict) and name in subject:
+        if type(subject) is dict and name in subject:
             close = [f"[{name!r}]"]
         more = f" Close to it: {', '.join(close)}." if close else ""
         if isinstance(subject, Record) and not close:
@@ -2143,6 +2149,9 @@ class _Hints:
                 except (KeyError, IndexError, TypeError):
                     return False, None
         return False, None
+
+
+_keys_of = dict[Any, Any].keys  # of a subclass, too, without running its code
 
 
 def _preview(value: Any, limit: int = 80) -> str:
@@ -2260,6 +2269,7 @@ class Guest:
         self._output.begin()
         frame: bytes | None = None
         failure: dict[str, Any] | None = None
+        sys.setrecursionlimit(1000 + _depth() + 2)  # the guest's own frames come on top of the program's thousand
         try:
             try:
                 self._gate.open()
@@ -2425,6 +2435,13 @@ class Guest:
 
             signal.pthread_kill(self._gate.main, signal.SIGUSR2)
         raise SnippetStopped
+
+
+def _depth() -> int:
+    """How many frames the caller's stack has."""
+    import traceback
+
+    return sum(1 for _ in traceback.walk_stack(None)) - 1
 
 
 _FUTURES = 0x1FF0000  # the flags that `from __future__` sets on a program
