@@ -49,11 +49,24 @@ HOSTILE = {
     "terminal": "__import__('fcntl').ioctl(0, 0x5412, b'x')",
     "shared memory": "__import__('mmap').mmap(-1, 1 << 34)",
     "memory": "bytearray(1 << 34)",
+    "moved stack": "moved_stack()",
     "disk": "open('big', 'wb').truncate(1 << 34)",
     "unshare": "os.unshare(0x10000000) if hasattr(os, 'unshare') else 1 / 0",
     "descriptors": "[os.dup(0) for _ in range(100)]",
 }
 """Expressions that must raise."""
+
+MREMAP = syscalls.NUMBERS.get(syscalls.machine(), {}).get("mremap")
+MOVED_STACK = f"""
+def moved_stack():
+    import ctypes
+    c = ctypes.CDLL(None, use_errno=True)
+    c.syscall.restype = ctypes.c_long
+    page = (ctypes.c_void_p.in_dll(c, "__libc_stack_end").value & ~4095) - 8192
+    moved = c.syscall({MREMAP}, ctypes.c_void_p(page), 4096, 1 << 30, 1)
+    if moved == -1:
+        raise OSError(ctypes.get_errno(), "refused")
+"""
 
 RAW = """
 ptrace process_vm_readv process_vm_writev memfd_create io_uring_setup userfaultfd keyctl add_key request_key bpf
@@ -71,6 +84,7 @@ def test_useful_programs_run(session: Spawned, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_programs_are_refused(session: Spawned, name: str) -> None:
+    assert run(session, MOVED_STACK) == "ok None"
     answer = run(session, f"import os\nresult = {HOSTILE[name]}")
     assert not answer.startswith("ok")
     assert answer != "gone"

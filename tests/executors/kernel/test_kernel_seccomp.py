@@ -13,6 +13,7 @@ from actloop.executors.kernel import seccomp, syscalls
 from actloop.executors.kernel.seccomp import ALLOW, ARCHITECTURES, ERRNO, KILL
 
 PID = 4242
+STACK = 0x7FFD_1234_5000
 THREAD = 0x003D0F00  # the flags of pthread_create
 
 ALLOWED: list[tuple[str, tuple[int, ...]]] = [
@@ -24,6 +25,8 @@ ALLOWED: list[tuple[str, tuple[int, ...]]] = [
     ("getrandom", (0,)),
     ("mmap", (0, 4096, 3, 0x22)),  # private anonymous
     ("mmap", (0, 4096, 1, 0x01, 3)),  # a shared file
+    ("mremap", (STACK - 4096, 4096, 8192)),
+    ("mremap", (0x5555_FFFF_F000, 4096, 8192)),  # with a larger low half
     ("clone", (THREAD,)),
     ("kill", (PID, 9)),
     ("tgkill", (PID, 7, 9)),
@@ -45,6 +48,8 @@ REFUSED: list[tuple[str, tuple[int, ...]]] = [
     ("mmap", (0, 4096, 3, 0x21)),  # shared anonymous: no limit counts it
     ("mmap", (0, 4096, 3, 0x23)),  # the same, validated
     ("mmap", (0, 4096, 3, 0x122)),  # growing downwards: counted as stack
+    ("mremap", (STACK, 4096, 1 << 34)),  # the stack is counted by no limit once it is moved
+    ("mremap", (0x7FFE_0000_0000, 4096, 1 << 34)),
     ("clone", (17,)),  # fork
     ("clone", (0x4111,)),  # vfork
     ("clone", (THREAD | 0x10000000,)),  # with a user namespace
@@ -104,7 +109,7 @@ architectures = pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 
 
 def answer(architecture: str, name: str, arguments: tuple[int, ...] = (), *, paths: bool = True) -> int:
-    code = seccomp.compiled(architecture, PID, paths=paths)
+    code = seccomp.compiled(architecture, PID, stack=STACK, paths=paths)
     return seccomp.decide(code, ARCHITECTURES[architecture], syscalls.NUMBERS[architecture][name], arguments)
 
 
@@ -123,7 +128,7 @@ def test_dangerous_arguments_are_refused(architecture: str, name: str, arguments
 @architectures
 @given(arguments=st.tuples(*[st.integers(0, 2**64 - 1)] * 6))
 def test_dangerous_calls_are_refused_whatever_their_arguments(architecture: str, arguments: tuple[int, ...]) -> None:
-    code = seccomp.compiled(architecture, PID)
+    code = seccomp.compiled(architecture, PID, stack=STACK)
     table = syscalls.NUMBERS[architecture]
     for name in NEVER:
         if name in table:
@@ -132,7 +137,7 @@ def test_dangerous_calls_are_refused_whatever_their_arguments(architecture: str,
 
 @architectures
 def test_every_number_is_decided_and_few_are_allowed(architecture: str) -> None:
-    code = seccomp.compiled(architecture, PID)
+    code = seccomp.compiled(architecture, PID, stack=STACK)
     verdicts = {number: seccomp.decide(code, ARCHITECTURES[architecture], number) for number in range(1024)}
     allowed = {number for number, verdict in verdicts.items() if verdict == ALLOW}
     names = {number: name for name, number in syscalls.NUMBERS[architecture].items()}
@@ -149,7 +154,7 @@ def test_the_c_library_falls_back_from_clone3(architecture: str) -> None:
 
 @architectures
 def test_other_architectures_are_killed(architecture: str) -> None:
-    code = seccomp.compiled(architecture, PID)
+    code = seccomp.compiled(architecture, PID, stack=STACK)
     for foreign in (0x40000003, 0x40000028, *(set(ARCHITECTURES.values()) - {ARCHITECTURES[architecture]})):
         assert seccomp.decide(code, foreign, 0) == KILL
 
@@ -159,7 +164,7 @@ def test_dangerous_calls_are_spelled_right() -> None:
 
 
 def test_x32_is_killed() -> None:
-    code = seccomp.compiled("x86_64", PID)
+    code = seccomp.compiled("x86_64", PID, stack=STACK)
     assert seccomp.decide(code, ARCHITECTURES["x86_64"], 0x40000000) == KILL
     assert seccomp.decide(code, ARCHITECTURES["x86_64"], 0xFFFFFFFF) == KILL
 
@@ -196,4 +201,4 @@ def test_numbers_of_this_machine_call_what_they_name() -> None:
 
 def test_a_filter_without_an_end_is_not_well_formed() -> None:
     with pytest.raises(ValueError, match="past its end"):
-        seccomp.decide(seccomp.compiled("x86_64", PID)[:8], ARCHITECTURES["x86_64"], 0)
+        seccomp.decide(seccomp.compiled("x86_64", PID, stack=STACK)[:8], ARCHITECTURES["x86_64"], 0)

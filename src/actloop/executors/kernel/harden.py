@@ -48,6 +48,7 @@ class Plan(NamedTuple):
         readable: What landlock leaves readable.
         data: Bytes of private memory that the zygote holds.
         space: Bytes of its address space.
+        stack: An address below the main thread's stack and above all else, or 0.
         zygote: Process id of the zygote as its children see it.
     """
 
@@ -61,6 +62,7 @@ class Plan(NamedTuple):
     readable: tuple[str, ...]
     data: int
     space: int
+    stack: int
     zygote: int
 
 
@@ -191,7 +193,7 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
         os.chdir("/")
     _no_privileges()
     files_closed = _attempt(levels, "landlock", without, lambda: _landlock(plan, scratch=scratch)) or not plan.root
-    closed = _attempt(levels, "seccomp", without, lambda: _filter(paths=files_closed))
+    closed = _attempt(levels, "seccomp", without, lambda: _filter(plan, paths=files_closed))
     if not without and not (closed or (files_closed and entered)):
         raise NotConfinedError(
             "neither a filter of system calls nor landlock with namespaces can be had: "
@@ -212,6 +214,6 @@ def _scratch(size: int, owner: int | None, *, possible: bool) -> None:
     namespaces.mount_scratch(size, owner)
 
 
-def _filter(*, paths: bool) -> str:
-    seccomp.install(seccomp.compiled(syscalls.machine(), os.getpid(), paths=paths))
+def _filter(plan: Plan, *, paths: bool) -> str:
+    seccomp.install(seccomp.compiled(syscalls.machine(), os.getpid(), stack=plan.stack, paths=paths))
     return "" if paths else "no file can be opened at all, since nothing else confines files: only loaded modules work"

@@ -27,6 +27,18 @@ def space_bytes(status: str) -> int:
     return 0
 
 
+def stack_bound(maps: str) -> int:
+    """An address well below the main thread's stack and above all other mappings; 0 when `/proc/PID/maps` tells none.
+
+    Args:
+        maps: Text of `/proc/PID/maps`. The kernel leaves at least 128 MiB between the stack's top and what lies below.
+    """
+    for line in maps.splitlines():
+        if line.endswith("[stack]"):
+            return int(line.split("-")[1].split()[0], 16) - 64 * 1024 * 1024
+    return 0
+
+
 def lower(kind: int, value: int) -> None:
     """Set a soft and hard limit, or keep the present hard limit where that is lower."""
     hard = resource.getrlimit(kind)[1]

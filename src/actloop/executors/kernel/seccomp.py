@@ -29,7 +29,7 @@ Instruction = tuple[int, int, int, int]
 """Operation, jump if true, jump if false, operand: a `struct sock_filter`."""
 
 _FREE = """
-read write close lseek munmap mprotect brk mremap madvise msync rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending
+read write close lseek munmap mprotect brk madvise msync rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending
 rt_sigtimedwait rt_sigsuspend sigaltstack pause alarm getitimer setitimer restart_syscall nanosleep clock_nanosleep
 pread64 pwrite64 readv writev preadv pwritev preadv2 pwritev2 sendfile copy_file_range fadvise64 fallocate
 fstat fstatfs ftruncate fsync fdatasync fchdir getcwd getdents64 umask dup dup2 dup3 close_range
@@ -87,7 +87,7 @@ def _all_zero(words: Iterable[Instruction], otherwise: int) -> list[Instruction]
     return [*body, (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, otherwise)]
 
 
-def _conditional(pid: int) -> dict[str, list[Instruction]]:
+def _conditional(pid: int, stack: int) -> dict[str, list[Instruction]]:
     """Calls whose arguments decide; each body ends in a return on every way."""
     deny = ERRNO | errno.EPERM
     allowed, denied = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, deny)
@@ -99,6 +99,16 @@ def _conditional(pid: int) -> dict[str, list[Instruction]]:
             (_ANY_BIT, 3, 0, _MAP_GROWSDOWN),
             (_AND, 0, 0, _MAP_SHARED_ANONYMOUS),
             (_EQUAL, 1, 0, _MAP_SHARED_ANONYMOUS),
+            allowed,
+            denied,
+        ],
+        # Neither is the main thread's stack, which mremap would let grow without end wherever it is moved to.
+        "mremap": [
+            _argument(0, high=True),
+            (_ABOVE, 4, 0, stack >> 32),
+            (_EQUAL, 0, 2, stack >> 32),
+            _argument(0),
+            (_AT_LEAST, 1, 0, stack & 0xFFFFFFFF),
             allowed,
             denied,
         ],
@@ -166,12 +176,13 @@ def _returning(numbers: Iterable[int], verdict: int) -> list[Instruction]:
     return body
 
 
-def program(architecture: str, pid: int, *, paths: bool = True) -> list[Instruction]:
+def program(architecture: str, pid: int, *, stack: int, paths: bool = True) -> list[Instruction]:
     """The filter for one session.
 
     Args:
         architecture: `"x86_64"` or `"aarch64"`.
         pid: The session's process id as the session itself sees it: the only one that it may send signals to.
+        stack: An address below the main thread's stack and above everything else; 0 when it is not known.
         paths: Whether calls that take a path are allowed; False where nothing else confines files.
     """
     table = syscalls.NUMBERS[architecture]
@@ -184,7 +195,7 @@ def program(architecture: str, pid: int, *, paths: bool = True) -> list[Instruct
     if architecture == "x86_64":
         code += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, KILL)]  # the x32 numbering of the same calls
     code += [(_AT_LEAST, 0, 1, syscalls.LAST_KNOWN + 1), (_RETURN, 0, 0, ERRNO | errno.ENOSYS)]
-    for name, body in _conditional(pid).items():
+    for name, body in _conditional(pid, stack).items():
         code += [(_EQUAL, 0, len(body), table[name]), *body]
     free = _FREE.split() + (_PATHS.split() if paths else [])
     code += _returning((table[name] for name in free if name in table), ALLOW)
@@ -195,9 +206,10 @@ def program(architecture: str, pid: int, *, paths: bool = True) -> list[Instruct
     return code
 
 
-def compiled(architecture: str, pid: int, *, paths: bool = True) -> bytes:
-    """The filter as an array of `struct sock_filter`."""
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program(architecture, pid, paths=paths))
+def compiled(architecture: str, pid: int, *, stack: int, paths: bool = True) -> bytes:
+    """The filter as an array of `struct sock_filter`; arguments are those of `program`."""
+    code = program(architecture, pid, stack=stack, paths=paths)
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
 def available() -> bool:

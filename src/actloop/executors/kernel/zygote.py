@@ -208,12 +208,20 @@ def _confine(plan: harden.Plan, config: dict[str, Any]) -> None:
         sys.modules["numpy.random"].seed()
 
 
+def _read_proc(proc: int, name: str) -> str:
+    """A file below an open `/proc`; empty when there is none."""
+    if proc < 0:
+        return ""
+    with open(name, opener=lambda path, flags: os.open(path, flags, dir_fd=proc)) as file:
+        return file.read()
+
+
 def _spare_uids(plan: harden.Plan) -> tuple[int, int]:
     """User ids that nobody is likely to have: the upper half of the largest range that is mapped here."""
     if os.geteuid() != 0 or plan.proc < 0 or "uid" in plan.without:
         return 0, 0
-    with open("self/uid_map", opener=lambda name, flags: os.open(name, flags, dir_fd=plan.proc)) as file:
-        ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in file)]
+    lines = _read_proc(plan.proc, "self/uid_map").splitlines()
+    ranges = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
     first, count = max(ranges, key=lambda item: item[1])
     count = min(count, 0x7FFF0000)
     return (first + count // 2, first + count - 1) if count >= 2 else (0, 0)
@@ -321,10 +329,7 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
     readable = [*namespaces.SYSTEM_PATHS, *sys.path, *start["libraries"]]
     isolation = _isolate(start, control, host, proc, readable)
     failed = _preload(start["preload"])
-    status = ""
-    if proc >= 0:
-        with open("self/status", opener=lambda name, flags: os.open(name, flags, dir_fd=proc)) as file:
-            status = file.read()
+    status = _read_proc(proc, "self/status")
     plan = harden.Plan(
         without=frozenset(start["without"]),
         proc=proc,
@@ -336,6 +341,7 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
         readable=(*(path for path in readable if os.path.exists(path)), *namespaces.DEVICES),
         data=limits.data_bytes(status),
         space=limits.space_bytes(status),
+        stack=limits.stack_bound(_read_proc(proc, "self/maps")),
         zygote=os.getpid(),
     )
     zygote = _Zygote(control, guest, plan, isolation.pid_namespace)
