@@ -49,6 +49,7 @@ class Plan(NamedTuple):
         data: Bytes of private memory that the zygote holds.
         space: Bytes of its address space.
         stack: An address below the main thread's stack and above all else, or 0.
+        filter: A compiled filter for process id 1, which every session has in its pid namespace; made before the fork.
         zygote: Process id of the zygote as its children see it.
     """
 
@@ -63,6 +64,7 @@ class Plan(NamedTuple):
     data: int
     space: int
     stack: int
+    filter: bytes
     zygote: int
 
 
@@ -215,5 +217,8 @@ def _scratch(size: int, owner: int | None, *, possible: bool) -> None:
 
 
 def _filter(plan: Plan, *, paths: bool) -> str:
-    seccomp.install(seccomp.compiled(syscalls.machine(), os.getpid(), stack=plan.stack, paths=paths))
+    if os.getpid() == 1 and paths:
+        seccomp.install(plan.filter)
+    else:
+        seccomp.install(seccomp.compiled(syscalls.machine(), os.getpid(), stack=plan.stack, paths=paths))
     return "" if paths else "no file can be opened at all, since nothing else confines files: only loaded modules work"

@@ -33,7 +33,7 @@ from importlib import import_module, machinery
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from . import harden, limits, namespaces, syscalls
+from . import harden, limits, namespaces, seccomp, syscalls
 
 _CHANNEL, _REPORT, _PROC = 3, 4, 5
 """Descriptors of a session; the last two are closed before the guest runs."""
@@ -330,6 +330,7 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
     isolation = _isolate(start, control, host, proc, readable)
     failed = _preload(start["preload"])
     status = _read_proc(proc, "self/status")
+    stack = limits.stack_bound(_read_proc(proc, "self/maps"))
     plan = harden.Plan(
         without=frozenset(start["without"]),
         proc=proc,
@@ -341,7 +342,8 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
         readable=(*(path for path in readable if os.path.exists(path)), *namespaces.DEVICES),
         data=limits.data_bytes(status),
         space=limits.space_bytes(status),
-        stack=limits.stack_bound(_read_proc(proc, "self/maps")),
+        stack=stack,
+        filter=seccomp.compiled(syscalls.machine(), 1, stack=stack),
         zygote=os.getpid(),
     )
     zygote = _Zygote(control, guest, plan, isolation.pid_namespace)
