@@ -315,7 +315,17 @@ class Encoder:
         return {_TAG: "opaque", "v": self._str(_safe_repr(value)), "n": type(value).__name__[:_SHORT]}
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
+def _make_dumps() -> Callable[[Any], str]:
+    """`json.dumps` with the encoder made once instead of at each call, where it is written in C."""
+    encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    chunks = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda data: "".join(chunks(data, 0))
+
+
+_dumps = _make_dumps()
 
 
 def _sequence(tag: str) -> Callable[[Encoder, Any], Any]:
@@ -769,6 +779,13 @@ def _json_decoder(hook: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDeco
     return json.JSONDecoder(object_pairs_hook=hook, parse_int=_parse_int, parse_constant=_no_constant)
 
 
+def _scan(decoder: Any, text: str) -> Any:
+    value, end = decoder.scan_once(text, 0)
+    if end != len(text):
+        raise WireError("something follows the value")
+    return value
+
+
 _plain_decoder = _json_decoder(_plain_object)
 
 
@@ -791,10 +808,11 @@ class Decoder:
         try:
             if len(text) > self._limit:
                 raise WireError("too long")
-            _check_json(text, self._limit)
+            if len(text) > _JSON_DEPTH:  # a shorter one can neither nest too deeply nor grow
+                _check_json(text, self._limit)
             if f'"{_TAG}"' not in text and "\\u0024" not in text:
-                return _plain_decoder.decode(text)
-            return _json_decoder(self._object).decode(text)
+                return _scan(_plain_decoder, text)
+            return _scan(_json_decoder(self._object), text)
         except WireError:
             raise
         except (Exception, RecursionError, MemoryError) as error:
@@ -1179,7 +1197,7 @@ def from_json(text: str, limit: int = 8 * MAX_VALUE) -> Any:
     Raises:
         WireError: The text is malformed.
     """
-    return Decoder(inline=True, limit=limit).decode(text)
+    return Decoder(inline=True, limit=limit).decode(text.strip())
 
 
 # ----------------------------------------------------------------------------------------------------------- framing
@@ -1196,7 +1214,8 @@ def pack(message: Mapping[str, Any], limit: int = MAX_VALUE) -> bytes:
     encoder = Encoder(limit)
     text = encoder.text(message)
     try:
-        _check_json(text, limit)
+        if 32 * len(text) > limit:
+            _check_json(text, limit)
     except WireError:
         raise EncodeError(
             f"the value has too many parts to be sent: at most {limit:,} bytes may cross at once"
@@ -2222,6 +2241,7 @@ class Guest:
         sys.stderr = sys.__stderr__ = stderr
         sys.stdin = sys.__stdin__ = stdin
         sys.argv = [""]
+        sys.set_int_max_str_digits(0)  # that limit protects servers; here there is a limit of time
         version = ".".join(map(str, sys.version_info[:3]))
         self._channel.send(pack({"t": "ready", "protocol": PROTOCOL, "python": version}))
         while True:
@@ -2439,9 +2459,10 @@ class Guest:
 
 def _depth() -> int:
     """How many frames the caller's stack has."""
-    import traceback
-
-    return sum(1 for _ in traceback.walk_stack(None)) - 1
+    depth, frame = 0, sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - there is no public way
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    return depth
 
 
 _FUTURES = 0x1FF0000  # the flags that `from __future__` sets on a program

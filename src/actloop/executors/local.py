@@ -76,7 +76,7 @@ class LocalPythonExecutor(GuestExecutor):
         from actloop.executors.kernel import host
 
         try:
-            zygote = host.zygote_for(None, (*host.DEFAULT_PRELOAD, *sorted(self._own_modules())))
+            zygote = host.zygote_for(None, (*host.DEFAULT_PRELOAD, "asyncio", *sorted(self._own_modules())))
             return _KernelProcess(zygote.spawn(config))
         except SandboxUnavailableError as error:
             if not host.why_unavailable():
