@@ -129,7 +129,7 @@ def _call(name: str, arguments: Any) -> str | None:
         arguments = decoded[0] if decoded else arguments
     named = cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else None
     if name in _INTERPRETERS:
-        code: Any = named.get("code", named.get("script")) if named is not None else arguments
+        code = cast("Any", arguments) if named is None else named.get("code", named.get("script"))
         return code if isinstance(code, str) else None
     if name == "final_answer" and named is not None and len(named) == 1:
         arguments, named = next(iter(named.values())), None

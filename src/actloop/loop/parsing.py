@@ -137,11 +137,13 @@ def _patterns(tags: tuple[str, str], fence: str | None = None) -> tuple[re.Patte
 
 def _literal_or_regex(tag: str) -> str:
     literal = re.escape(tag)
+    if not re.search(r"[\\*+?]", tag):
+        return literal
     try:
         pattern = re.compile(tag)
     except re.error:
         return literal
-    # Named groups could clash with our own; an expression that accepts nothing at all cannot mark anything.
+    # Groups could clash with our own, and what matches the empty text marks nothing.
     if pattern.groups or pattern.match("") is not None:
         return literal
     return f"(?:{literal}|{tag})"

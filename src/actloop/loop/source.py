@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PARSED_AT_MOST = 400_000  # characters given to Python's parser for one reply; it reads about a million a second
+_PARSED_AT_MOST = 200_000  # characters given to Python's parser for one reply; it reads half a million a second
 _LONGEST_LINE = 300  # characters of a line that are looked at
 _MOST_LINES = 200
 _MOST_LEFTOVERS = 4
@@ -20,7 +20,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _OPENED = re.compile(r"\s*(?:`{3,20}|~{3,20}|<code>)[ \t]*(?:python|py)?[ \t]*\n", re.IGNORECASE)
 _LEFTOVER = re.compile(
     r"(?:</?(?:code|python|py|execute|execute_python|tool_code)>|\[/PYTHON\]|<end_code>|<end_action>|</s>"
-    r"|<\|\w{1,20}\|>|`{3,20}|~{3,20})\Z",
+    r"|<\|\w{1,20}\|>|`{3,20}|~{3,20}|\n[ \t]{0,9}</?\w{0,16}|\n[ \t]{0,9}`{1,2})\Z",
     re.IGNORECASE,
 )
 _PROMPTED = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
@@ -42,8 +42,10 @@ def parsed(code: str) -> ast.Module | SyntaxError | None:
     """The syntax tree of a program, its `SyntaxError`, or None when it cannot be read at all.
 
     Only fit for looking at structure: escapes in strings are blanked, since Python warns about unknown ones, and the
-    warnings would be printed on the host.
+    warnings would be printed on the host. Of a text too long to be a reply's program, None.
     """
+    if len(code) > _PARSED_AT_MOST:
+        return None
     blanked = _ESCAPE.sub(lambda m: m[0] if m[1] in "\n'\"\\" else "__", code) if "\\" in code else code
     try:
         return ast.parse(blanked)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from actloop.loop.preview import preview, type_name
+from actloop.loop.source import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +22,25 @@ OUTPUT_LIMIT = 5_000
 RETRY_TEMPERATURE = 0.7
 """Temperature of a reply after the same program gave the same result twice."""
 
+_VARIABLE_LIMIT = 300
+_MESSAGE_LIMIT = 2_000
+
+_LABEL = re.compile(
+    r"^(?=[ \t]*(?:Observation|Thought|Task|Tools|Error|New task)[ \t]*:)", re.MULTILINE | re.IGNORECASE
+)
+_ROLE = re.compile(
+    r"<(?=[|\uff5c][^<>\n]{1,40}[|\uff5c]>|/?(?:s|start_of_turn|end_of_turn|tool_call|think)>)|\[(?=/?INST\])"
+)
+
+
+def neutral(text: str) -> str:
+    """Text from outside, so that the model does not take it for the framework's own words.
+
+    A line that begins like one of the framework's labels gets a `> ` in front of it, as a quotation; a mark that
+    changes the speaker in a model's own format gets a space. Everything else stays as it is.
+    """
+    return _ROLE.sub(lambda match: f"{match[0]} ", _LABEL.sub("> ", text))
+
 
 def cut(text: str, limit: int) -> str:
     """A text cut in its middle, saying how much is missing."""
@@ -25,43 +48,38 @@ def cut(text: str, limit: int) -> str:
         return text
     head = limit * 2 // 3
     tail = limit - head
-    return f"{text[:head]}\n[... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
-
-
-def preview(value: Any, limit: int = 80) -> str:
-    """A short `repr` that never fails."""
-    try:
-        text = repr(value)
-    except Exception:
-        return f"<{type(value).__name__}>"
-    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+    return f"{text[:head]}\n[... {len(text) - head - tail:,} characters left out ...]\n{text[len(text) - tail :]}"
 
 
 def variables(given: Mapping[str, Any]) -> str:
     """Variables by name, with type and preview, one a line."""
-    return "\n".join(f"{name}: {type(value).__name__} = {preview(value)}" for name, value in given.items())
+    return "\n".join(
+        f"{name}: {type_name(value)} = {neutral(preview(value, _VARIABLE_LIMIT))}" for name, value in given.items()
+    )
 
 
 def printed(logs: str, limit: int = OUTPUT_LIMIT) -> str:
     """What a program printed."""
-    return cut(logs.rstrip("\n"), limit)
+    return cut(neutral(logs.rstrip("\n")), limit)
 
 
 def ran(output: Any, logs: str, limit: int = OUTPUT_LIMIT) -> str:
     """The outcome of a program that ran to its end."""
     parts = [printed(logs, limit)] if logs.strip() else []
     if output is not None:
-        parts.append(f"Value of the last line: {cut(repr(output), limit)} ({type(output).__name__})")
-    return "\n".join(parts) or "The code ran, but printed nothing. Use print() to see a value."
+        parts.append(f"Value of the last line: {neutral(preview(output, limit))} ({type_name(output)})")
+    return "\n".join(parts) or "The program ran and printed nothing. Print what you need to see."
 
 
 def failed(failure: GuestFailure) -> str:
     """The error of a program: kind, message, offending line and a hint."""
-    text = f"{failure.kind}: {failure.message}" if failure.message else failure.kind
-    if failure.source.strip():
-        text += f"\nin line {failure.line}: {failure.source.strip()}"
+    message = cut(neutral(failure.message), _MESSAGE_LIMIT)
+    text = f"{failure.kind}: {message}" if message else failure.kind
+    source = failure.source.strip()
+    if source:
+        text += f"\nin line {failure.line}: {source}"
     if failure.hint:
-        text += f"\n{failure.hint}"
+        text += f"\nHint: {neutral(failure.hint)}"
     return text
 
 
@@ -72,15 +90,20 @@ def refused(reason: str) -> str:
 
 def same_program(a: str, b: str) -> bool:
     """Whether two programs differ in layout and comments at most."""
+    if a.strip() == b.strip():
+        return True
+    first, second = parsed(a), parsed(b)
+    if not isinstance(first, ast.Module) or not isinstance(second, ast.Module):
+        return False
     try:
-        return ast.dump(ast.parse(a)) == ast.dump(ast.parse(b))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return a.strip() == b.strip()
+        return ast.dump(first) == ast.dump(second)
+    except RecursionError:
+        return False
 
 
 def noting_repetition(step: StepFinished) -> StepFinished:
     """The step, with a word that its program and outcome are those of the step before."""
-    word = "This is the same code as before, with the same result. Do something else."
+    word = "This is the same program as before, with the same result. Do something else: print values and look at them."
     if step.error is not None:
         return replace(step, error=f"{step.error}\n{word}")
     return replace(step, observation=f"{step.observation}\n{word}")
