@@ -2356,7 +2356,12 @@ class Guest:
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
-        return self._loop.run_until_complete(coroutine)
+        try:
+            return self._loop.run_until_complete(coroutine)
+        except BaseException:
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()  # tasks of a program that failed do not go on in the next one
+            raise
 
     # ---- calls
 

@@ -340,6 +340,23 @@ def test_a_guest_that_does_not_read_is_killed(start: Any) -> None:
     assert signal.SIGKILL in guest.signals
 
 
+def test_a_guest_that_never_stops_talking_is_killed_at_its_deadline(start: Any) -> None:
+    def talk(stream: socket.socket) -> None:
+        reader = threading.Thread(target=lambda: [None for _ in iter(lambda: stream.recv(65_536), b"")])
+        reader.start()
+        try:
+            for number in range(10**6):
+                stream.sendall(pack(call(number)))
+        finally:
+            reader.join()
+
+    session, guest = start(talk)
+    failure = until_the_end(session).failure
+    assert failure is not None
+    assert (failure.kind, failure.lost) == ("TimeoutError", True)
+    assert guest.signals[:2] == [signal.SIGUSR1, signal.SIGKILL]
+
+
 def test_a_guest_that_never_starts() -> None:
     ours, theirs = socket.socketpair()
     guest = HostileGuest(lambda _: None)

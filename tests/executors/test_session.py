@@ -504,3 +504,18 @@ def test_a_run_interrupted_while_it_waits_can_end_its_program(open_driver: Opene
     assert failure.kind == "KeyboardInterrupt"
     with pytest.raises(AgentInterruptedError):
         run_now(LocalPythonExecutor([]).open_session(Interrupted()))
+
+
+def test_a_call_that_takes_long_does_not_save_a_program_whose_time_is_up(open_driver: Opener) -> None:
+    driver = open_driver(SandboxLimits(wall=0.3))
+    run_now(driver.session.define(WAITER, tools=[RemoteTool("slow")]))
+    code = (
+        "import threading, time\nthreading.Thread(target=slow, daemon=True).start()\nn = 0\n"
+        "while True:\n    try:\n        n += 1\n        while n % 10**6: n += 1\n"
+        "    except BaseException:\n        while True: time.sleep(1)"
+    )
+    run_now(driver.session.start(code, WAITER))
+    assert isinstance(run_now(driver.session.receive(WAITER)), Call)
+    failure = driver.finish().failure
+    assert failure is not None
+    assert (failure.kind, failure.lost) == ("TimeoutError", True)

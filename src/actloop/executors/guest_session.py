@@ -239,16 +239,18 @@ class GuestSession(Session):
             with self._lock:
                 self._charge()
                 event = self._protocol.next_event()
-            if event is not None:
-                return event
-            timeout = None if self._left is None else self._left
-            if self._left is not None and self._left <= 0:
+            if self._left is not None and self._left <= 0 and not isinstance(event, Finished):
                 if self._timed_out:
                     self._process.kill()
                     return None
                 self._timed_out = True
-                self._left = timeout = GRACE
+                self._left = GRACE
                 self._process.signal(signal.SIGUSR1)
+            if event is not None:
+                return event
+            timeout = self._left
+            if timeout is not None and self._protocol.open_calls and not self._timed_out:
+                timeout = max(timeout, 0.01)  # CPU time passes no faster than time, and may not pass at all
             if await self._ready(waiter, timeout) and not self._take_in():
                 return None
 
@@ -288,7 +290,7 @@ class GuestSession(Session):
         cost, self._wall = now - self._wall, now
         if self._protocol.open_calls or self._cpu is None:
             before, self._cpu = self._cpu, self._process.cpu_time()
-            if self._protocol.open_calls:
+            if self._protocol.open_calls and not (self._timed_out or self._stopped):
                 cost = 0.0 if before is None or self._cpu is None else min(cost, self._cpu - before)
         else:
             self._cpu = None
