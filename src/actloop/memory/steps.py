@@ -246,8 +246,9 @@ def plain(value: Any) -> Any:
     """A value as JSON can hold it: dataclasses and containers are descended into, the rest becomes its `repr`."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    if hasattr(value, "dict") and callable(value.dict):
-        return plain(value.dict())
+    for method in ("model_dump", "dict"):  # a pydantic model has both, and warns of the second
+        if callable(getattr(value, method, None)) and not isinstance(value, type):
+            return plain(getattr(value, method)())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, dict):
