@@ -247,7 +247,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     for method in ("model_dump", "dict"):  # a pydantic model has both, and warns of the second
-        if callable(getattr(value, method, None)) and not isinstance(value, type):
+        if hasattr(type(value), method):
             return plain(getattr(value, method)())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
