@@ -23,7 +23,8 @@ pre, code {{ font: 14px/1.5 ui-monospace, monospace; background: #f5f5f5 }}
 pre {{ padding: 0.8rem; overflow-x: auto }} table {{ border-collapse: collapse }}
 td, th {{ border-bottom: 1px solid #ddd; padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; vertical-align: top }}
 </style>
-<nav><a href="index.html">actloop</a> · <a href="architecture.html">Architecture</a> · <a href="api/index.html">API</a></nav>
+<nav><a href="index.html">actloop</a> · <a href="architecture.html">Architecture</a> ·
+<a href="api/index.html">API</a></nav>
 {body}
 </html>
 """
