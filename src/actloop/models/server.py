@@ -68,8 +68,8 @@ def start_server(settings: ServerSettings, *, quiet: bool = True) -> Any:
         MissingExtraError: `xllamacpp` is not installed.
         AgentGenerationError: The model cannot be loaded, or the address is taken.
     """
-    # Threads that spin while they wait for each other starve each other where processors are shared: two such servers on
-    # two processors write a tenth as fast. Read by OpenMP when it is loaded.
+    # Threads that spin while they wait for each other starve each other where processors are shared: two such servers
+    # on two processors write a tenth as fast. Read by OpenMP when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         xllamacpp = importlib.import_module("xllamacpp")  # it has no types

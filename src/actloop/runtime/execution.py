@@ -11,6 +11,7 @@ from actloop.executors.session import Call, Finished, Printed, RemoteTool, Sessi
 from actloop.loop.effects import Execute, Execution
 from actloop.runtime import foreign
 from actloop.runtime.gateway import Raised, Returned, is_async
+from actloop.tools.render import signature
 from actloop.values import events
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def open_session(run: Run, port: Port) -> Session:
 async def define(run: Run, session: Session, port: Port, variables: dict[str, Any]) -> None:
     """Tell a session of the run's tools and of variables."""
     tools = [
-        RemoteTool(name=run.gateway.code_names[name], is_async=is_async(tool))
+        RemoteTool(run.gateway.code_names[name], is_async(tool), signature(tool))
         for name, tool in run.gateway.tools.items()
     ]
     await session.define(port, tools=tools, variables=variables)
