@@ -218,6 +218,20 @@ def test_wrong_arguments_name_the_argument() -> None:
         assert "int" in str(step.error)
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("final_answer(168, 76127)", (168, 76127)),
+        ("final_answer(count=168, total=76127)", {"count": 168, "total": 76127}),
+        ("final_answer(answer=1)", 1),
+        ("final_answer([1, 2])", [1, 2]),
+    ],
+)
+def test_several_values_are_one_answer(code: str, expected: object) -> None:
+    with agent([program(code)]) as one:
+        assert one.run("two things") == expected
+
+
 def test_nothing_runs_after_the_answer() -> None:
     with agent([program("final_answer(1)\nadd('no', 'no')\nfinal_answer(2)")], [add]) as one:
         assert one.run("stop") == 1

@@ -103,6 +103,8 @@ class Gateway:
         tool = self.tools.get(name)
         if tool is None:
             raise AgentToolCallError(f"there is no tool named {name!r}; there are: {', '.join(sorted(self.tools))}")
+        if name == FINAL_ANSWER:
+            args, kwargs = _one_answer(tool, args, kwargs)
         bound = bind_arguments(tool, args, kwargs)
 
         async def awaited(make: Callable[[], Any]) -> Any:
@@ -119,6 +121,20 @@ class Gateway:
         if inspect.isawaitable(value):
             return await port.wait_for(partial(awaited, lambda: value))
         return value
+
+
+def _one_answer(
+    tool: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Several values given as the answer are one: a question that asks for two things is often answered so."""
+    inputs = list(getattr(tool, "inputs", ()))
+    if len(inputs) != 1 or not (args or kwargs):
+        return args, kwargs
+    if len(args) > 1 and not kwargs:
+        return (args,), kwargs
+    if not args and inputs[0] not in kwargs:
+        return (dict(kwargs),), {}
+    return args, kwargs
 
 
 def _unheard(event: Event) -> None:
