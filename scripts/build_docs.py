@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import shutil
+import warnings
 from pathlib import Path
 
 import pdoc
@@ -43,6 +44,8 @@ def main() -> None:
     modules = sorted(
         {getattr(actloop, name).__module__ for name in actloop.__all__ if hasattr(getattr(actloop, name), "__module__")}
     )
+    # pdoc reads annotations inside a class, where a method named `dict` hides the type; the text is shown all the same.
+    warnings.filterwarnings("ignore", message="Error parsing type annotation")
     pdoc.render.configure(docformat="google", show_source=False, footer_text="actloop")
     pdoc.pdoc("actloop", *modules, output_directory=SITE / "api")
     print(f"site/index.html: {len(list(SITE.rglob('*.html')))} pages")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from actloop.values.messages import ChatMessage, MessageRole
 
@@ -247,7 +247,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     for method in ("model_dump", "dict"):  # a pydantic model has both, and warns of the second
-        if hasattr(type(value), method):
+        if callable(getattr(cast("type[Any]", type(value)), method, None)):
             return plain(getattr(value, method)())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
