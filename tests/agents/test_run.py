@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from actloop import (
-    ActionOutput,
     ActionStep,
     AgentGenerationError,
     AgentMaxStepsError,
@@ -114,8 +113,8 @@ def test_a_reply_without_a_program_is_answered_with_what_one_looks_like() -> Non
 def test_the_items_of_a_stream() -> None:
     with agent([program("1 + 1"), answer("'done'")], stream_outputs=True) as one:
         items = list(one.run("go", stream=True))
-        kinds = [type(item) for item in items if not isinstance(item, ChatMessageStreamDelta)]
-        assert kinds == [ToolCall, ActionOutput, ActionStep, ToolCall, ActionOutput, ActionStep, FinalAnswerStep]
+        kinds = [type(item).__name__ for item in items if not isinstance(item, ChatMessageStreamDelta)]
+        assert kinds == ["ToolCall", "ActionOutput", "ActionStep"] * 2 + ["FinalAnswerStep"]
         assert any(isinstance(item, ChatMessageStreamDelta) for item in items)
         assert items[-1].output == "done"
 
@@ -469,7 +468,7 @@ def test_a_managed_agent_is_called_like_a_tool() -> None:
 def test_a_tool_of_any_name_can_be_called(name: str, called: str) -> None:
     class Named(Tool):
         description = "Gives seven."
-        inputs: ClassVar[dict[str, Any]] = {}
+        inputs = {}
         output_type = "integer"
 
         def forward(self) -> int:

@@ -124,6 +124,8 @@ class MultiStepAgent(ABC):
         self._add_tools(tools, add_base_tools)
         self.logger = logger if logger is not None else AgentLogger(level=verbosity_level)
         self.step_callbacks = callback_registry(step_callbacks)
+        if isinstance(journal, str) and journal != "default":
+            raise ValueError(f"journal must be a Journal, None or 'default'; got {journal!r}")
         self._journal = journal
         self._runs = Runs()
 
@@ -378,9 +380,10 @@ class MultiStepAgent(ABC):
 
     def _sinks(self) -> list[EventSink]:
         sinks: list[EventSink] = []
-        journal = journals.default_journal() if self._journal == "default" else self._journal
-        if journal is not None:
-            sinks.append(journal)
+        if isinstance(self._journal, str):
+            sinks.append(journals.default_journal())
+        elif self._journal is not None:
+            sinks.append(self._journal)
         if self.logger.level >= LogLevel.ERROR:
             sinks.append(self.logger.screen())
         return sinks

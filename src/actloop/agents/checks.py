@@ -58,10 +58,11 @@ def callback_registry(given: Any) -> CallbackRegistry:
     if given is None:
         return registry
     if isinstance(given, list):
-        given = {ActionStep: given}
+        given = {ActionStep: cast("list[Any]", given)}
     if not isinstance(given, dict):
         raise TypeError(f"step_callbacks must be a list, or a dict by step class; got {type(given).__name__}")
     for cls, callbacks in cast("dict[type[MemoryStep], Any]", given).items():
-        for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        several = cast("list[Any]", callbacks) if isinstance(callbacks, list) else [callbacks]
+        for callback in several:
             registry.register(cls, callback)
     return registry

@@ -98,7 +98,7 @@ class CodeAgent(MultiStepAgent):
             )
         from actloop.executors.local import LocalPythonExecutor
 
-        options = {"max_print_outputs_length": self.max_print_outputs_length} | self.executor_kwargs
+        options: dict[str, Any] = {"max_print_outputs_length": self.max_print_outputs_length} | self.executor_kwargs
         return LocalPythonExecutor(self.additional_authorized_imports, **options)
 
     def __enter__(self) -> CodeAgent:

@@ -79,9 +79,9 @@ def code_step(task: CodeTask, number: int) -> Loop:
     if isinstance(program, Misread):
         yield StepFinished(number=number, error_kind="AgentParsingError", error=program.message)
         return Answer(None)
-    ended = yield from _run(task, number, program)
+    ended, answer = yield from _run(task, number, program)
     yield ended
-    return Answer(ended.output if ended.answered else None)
+    return answer or Answer(None)
 
 
 def code_loop(task: CodeTask) -> Loop:
@@ -97,7 +97,7 @@ def code_loop(task: CodeTask) -> Loop:
         if isinstance(program, Misread):
             yield StepFinished(number=number, error_kind="AgentParsingError", error=program.message)
             continue
-        ended = yield from _run(task, number, program)
+        ended, answer = yield from _run(task, number, program)
         attempt = _Attempt(program.code, (ended.observation, ended.error))
         if last is not None and wording.same_program(attempt.code, last.code) and attempt.shown == last.shown:
             repeats += 1
@@ -106,8 +106,8 @@ def code_loop(task: CodeTask) -> Loop:
             repeats = 0
         last = attempt
         yield ended
-        if ended.answered:
-            return Answer(ended.output)
+        if answer is not None:
+            return answer
     return (yield from _close(task))
 
 
@@ -149,28 +149,24 @@ def _cut_inside_string(code: str) -> bool:
     return False
 
 
-def _run(task: CodeTask, number: int, program: Program) -> Generator[Effect | Event, Any, StepFinished]:
-    """Run a program, and say how the step ended."""
+def _run(
+    task: CodeTask, number: int, program: Program
+) -> Generator[Effect | Event, Any, tuple[StepFinished, Answer | None]]:
+    """Run a program, and say how the step ended; with the answer, if it gave one that is accepted."""
     name = f"program_{number}"
     yield ProgramStarted(id=name, code=program.code)
     execution: Execution = yield Execute(name, program.code)
+    printed = wording.printed(execution.logs, task.output_limit) or None
     if execution.answered:
         refusal: str | None = yield Check(execution.output)
         if refusal is None:
-            logs = wording.printed(execution.logs, task.output_limit)
-            return StepFinished(number=number, observation=logs or None, output=execution.output, answered=True)
-        return StepFinished(
-            number=number, output=execution.output, error_kind="AgentError", error=wording.refused(refusal)
-        )
+            return StepFinished(number=number, observation=printed, answered=True), Answer(execution.output)
+        return StepFinished(number=number, error_kind="AgentError", error=wording.refused(refusal)), None
     if execution.failure is not None:
-        return StepFinished(
-            number=number,
-            observation=wording.printed(execution.logs, task.output_limit) or None,
-            error_kind="AgentExecutionError",
-            error=wording.failed(execution.failure),
-        )
+        error = wording.failed(execution.failure)
+        return StepFinished(number=number, observation=printed, error_kind="AgentExecutionError", error=error), None
     shown = wording.ran(execution.output, execution.logs, task.output_limit)
-    return StepFinished(number=number, observation=shown, output=execution.output)
+    return StepFinished(number=number, observation=shown), None
 
 
 def _close(task: CodeTask) -> Generator[Effect | Event, Any, Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actloop import errors
@@ -81,7 +82,7 @@ class MemoryFold:
         if event.purpose == "plan":
             self._plan_reply, self._plan_started = event.message, event.time - event.seconds
         elif self.step is not None:
-            self.step.model_output_message = event.message
+            self.step.model_output_message = replace(event.message, raw=None)  # an object of the service's client
             self.step.model_output = event.message.content
             used, more = self.step.token_usage, event.message.token_usage
             self.step.token_usage = used + more if used is not None and more is not None else more
@@ -110,7 +111,8 @@ class MemoryFold:
         step.observations = event.observation
         if event.error is not None:
             step.error = error_of(event.error_kind, event.error)
-        step.action_output = event.output
+        if event.output is not None:
+            step.action_output = event.output
         step.is_final_answer = event.answered
         step.timing = Timing(step.timing.start_time, event.time)
         return step

@@ -177,8 +177,9 @@ class StepFinished(Event):
         observation: What the model is shown of it, or None.
         error_kind: Class of the `AgentError` it ended with, or None.
         error: That error's message, as the model is shown it.
-        output: Value that the step produced.
-        answered: True when `output` is the accepted final answer.
+        output: The answer in prose, in the step that ends a run without another; a program's output is in
+            `ProgramFinished`.
+        answered: True when the step gave the accepted final answer.
     """
 
     number: int
