@@ -37,7 +37,7 @@ __all__ = [
 _MAX_PRINTED = 50_000
 
 
-class _KernelProcess:
+class KernelProcess:
     """A guest in the kernel sandbox."""
 
     def __init__(self, spawned: Spawned) -> None:
@@ -77,7 +77,7 @@ class LocalPythonExecutor(GuestExecutor):
 
         try:
             zygote = host.zygote_for(None, (*host.DEFAULT_PRELOAD, "asyncio", *sorted(self._own_modules())))
-            return _KernelProcess(zygote.spawn(config))
+            return KernelProcess(zygote.spawn(config))
         except SandboxUnavailableError as error:
             if not host.why_unavailable():
                 raise

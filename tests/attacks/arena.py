@@ -1,0 +1,259 @@
+"""Runs attacks in real sandboxes, and judges what came of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.attacks.host import Host, descendants, forget_peak, left_over, peak_memory
+
+from actloop.errors import AgentError
+from actloop.executors.base import GuestExecutor
+from actloop.executors.local import KernelProcess
+from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits
+from actloop.executors.waiting import BlockingWaiter, run_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.attacks.attack import Attack
+
+    from actloop.executors.kernel.host import Zygote
+    from actloop.executors.session import Session
+
+BROKEN = ("NameError", "SyntaxError", "IndentationError", "UnboundLocalError", "TypeError", "AttributeError")
+"""Failures that say that an attack was written wrongly, unless it means to end so."""
+
+MOST_CALLS = 2_000
+
+
+class LevelsExecutor(GuestExecutor):
+    """Opens sessions from a given zygote, which may leave levels of isolation out."""
+
+    def __init__(self, zygote: Zygote, **options: Any) -> None:
+        super().__init__(**options)
+        self._zygote = zygote
+
+    def spawn(self, config: dict[str, Any]) -> KernelProcess:
+        """As in `GuestExecutor`."""
+        return KernelProcess(self._zygote.spawn(config))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one program.
+
+    Attributes:
+        finished: How it ended; None when something was raised.
+        raised: What the host's own code raised.
+        seconds: From start to end.
+        calls: Calls of tools that reached the host.
+    """
+
+    finished: Finished | None = None
+    raised: BaseException | None = None
+    seconds: float = 0.0
+    calls: list[Call] = field(default_factory=list[Call])
+
+    @property
+    def kind(self) -> str:
+        """Kind of the failure; empty when there is none."""
+        failure = self.finished.failure if self.finished is not None else None
+        return "" if failure is None else failure.kind
+
+    @property
+    def lost(self) -> bool:
+        """Whether the session has died."""
+        failure = self.finished.failure if self.finished is not None else None
+        return failure is not None and failure.lost
+
+    def texts(self) -> list[str]:
+        """Everything that came out."""
+        ended = self.finished or Finished()
+        texts = [ended.logs, _shown(ended.output), *(_shown(call.args) + _shown(call.kwargs) for call in self.calls)]
+        if ended.failure is not None:
+            texts += [ended.failure.message, ended.failure.traceback]
+        return texts
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer of too many digits to be shown
+        return ""
+
+
+def echo(*args: Any, **kwargs: Any) -> Any:
+    """Give the first argument back, or the named ones."""
+    return args[0] if args else kwargs
+
+
+def large(size: int) -> str:
+    """A long text."""
+    return "x" * size
+
+
+def slow(seconds: float) -> None:
+    """Take some time."""
+    time.sleep(seconds)
+
+
+TOOLS: Mapping[str, Callable[..., Any]] = {"echo": echo, "large": large, "slow": slow}
+"""What programs may call."""
+
+
+class Sandboxed:
+    """One session, driven as a runtime drives it.
+
+    Args:
+        executor: Opens it.
+        variables: Variables it begins with.
+    """
+
+    def __init__(self, executor: GuestExecutor, variables: Mapping[str, Any]) -> None:
+        self._waiter = BlockingWaiter()
+        self.session: Session = run_now(executor.open_session(self._waiter))
+        tools = [RemoteTool(name) for name in TOOLS]
+        run_now(self.session.define(self._waiter, tools=tools, variables=variables))
+
+    def run(self, code: str) -> Outcome:
+        """Run a program to its end; whatever the host's own code raises is part of the outcome."""
+        outcome = Outcome()
+        start = time.monotonic()
+        try:
+            outcome.finished = run_now(self._run(code, outcome))
+        except Exception as error:
+            outcome.raised = error
+        outcome.seconds = time.monotonic() - start
+        return outcome
+
+    async def _run(self, code: str, outcome: Outcome) -> Finished:
+        await self.session.start(code, self._waiter)
+        while True:
+            event = await self.session.receive(self._waiter)
+            if isinstance(event, Finished):
+                return event
+            if isinstance(event, Call):
+                outcome.calls.append(event)
+                if len(outcome.calls) > MOST_CALLS:
+                    raise AssertionError("the program goes on calling for ever")
+                await self._answer(event)
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            value = TOOLS[call.name](*call.args, **call.kwargs)
+        except Exception as error:
+            await self.session.fail(call.id, type(error).__name__, str(error), self._waiter)
+        else:
+            await self.session.answer(call.id, value, self._waiter)
+
+    def close(self) -> None:
+        """End it."""
+        self.session.close()
+
+
+class Arena:
+    """A host, and sandboxes in which it is attacked.
+
+    Args:
+        host: What the attacks are after.
+        executor: Makes an executor for given imports and limits.
+        zygote: Gives the process id of the zygote once it runs; None for sandboxes without one.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        executor: Callable[[tuple[str, ...], SandboxLimits], GuestExecutor],
+        zygote: Callable[[], int | None],
+    ) -> None:
+        self.host = host
+        self._executor = executor
+        self._zygote = zygote
+        self._works()
+        self._family = set(descendants(zygote() or os.getpid()))
+
+    def attack(self, attack: Attack) -> list[str]:
+        """Run an attack; returns everything that is wrong afterwards, in words."""
+        wrong: list[str] = []
+        descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+        forget_peak()
+        memory = peak_memory()
+        sandboxed = self.open(attack.imports, attack.limits)
+        try:
+            outcome = sandboxed.run(attack.prelude)
+            if outcome.kind or outcome.raised is not None:
+                raise AssertionError(f"the prelude failed: {outcome}")
+            outcome = sandboxed.run(attack.code)
+            wrong += self._judge(attack, outcome)
+            if attack.then and sandboxed.session.alive:
+                wrong += self._judge(attack, sandboxed.run(attack.then), first=False)
+            zygote = self._zygote()
+            if zygote is not None and left_over(zygote, self._family, allowed=1, seconds=0.5):
+                wrong.append("there are new processes")
+        finally:
+            sandboxed.close()
+        if (grown := peak_memory() - memory) > attack.memory:
+            wrong.append(f"the host grew by {grown / 1e6:.0f} MB")
+        if not self._works():
+            wrong.append("no fresh session works any more")
+        zygote = self._zygote()
+        if zygote is not None and left_over(zygote, self._family):
+            wrong.append("the session's process is still there")
+        wrong += self._settled(descriptors, threads)
+        return wrong
+
+    def open(self, imports: tuple[str, ...] = (), limits: SandboxLimits | None = None) -> Sandboxed:
+        """A fresh session."""
+        variables = self.host.variables(self._zygote())
+        return Sandboxed(self._executor(imports, limits or SandboxLimits(wall=5.0)), variables)
+
+    def _works(self) -> bool:
+        sandboxed = self.open()
+        try:
+            outcome = sandboxed.run("6 * 7")
+            return outcome.finished is not None and outcome.finished.output == 42
+        finally:
+            sandboxed.close()
+
+    def _settled(self, descriptors: int, threads: int) -> list[str]:
+        until = time.monotonic() + 2.0
+        while True:
+            more = len(os.listdir("/proc/self/fd")) - descriptors
+            running = threading.active_count() - threads
+            if more <= 0 and running <= 0:
+                return []
+            if time.monotonic() > until:
+                return [f"the host keeps {more} more descriptors and {running} more threads"]
+            time.sleep(0.005)
+
+    def _judge(self, attack: Attack, outcome: Outcome, *, first: bool = True) -> list[str]:
+        wrong = self.host.harm(outcome.texts())
+        if outcome.raised is not None and not isinstance(outcome.raised, AgentError):
+            wrong.append(f"the host raised {outcome.raised!r}")
+        if outcome.finished is None:
+            return wrong or [f"the program did not end: {outcome.raised!r}"]
+        if not attack.yields and outcome.finished.failure is None and is_loot(outcome.finished.output):
+            wrong.append(f"it got {_shown(outcome.finished.output)[:300]}")
+        if not first:
+            return wrong
+        if attack.ends is not None and outcome.kind != attack.ends:
+            wrong.append(f"it ended with {outcome.kind!r}, not {attack.ends!r}: {outcome.finished.failure}")
+        if attack.ends is None and outcome.kind in BROKEN:
+            wrong.append(f"the attack itself is broken: {outcome.finished.failure}")
+        if attack.dies is not None and outcome.lost != attack.dies:
+            wrong.append(f"the session is {'lost' if outcome.lost else 'alive'}: {outcome.finished.failure}")
+        if outcome.seconds > (attack.limits.wall or 0.0) + 5.0:
+            wrong.append(f"it took {outcome.seconds:.1f} s")
+        return wrong
+
+
+def is_loot(value: Any) -> bool:
+    """Whether the value that a program ended with says that it got something."""
+    try:
+        return bool(value)
+    except Exception:
+        return True

@@ -1,0 +1,153 @@
+"""What an attack is: a hostile program, and what it would have to give back to have succeeded."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from actloop.executors.session import SandboxLimits
+
+COMMON = '''
+def reap(os):
+    """What can be done with the module os: everything that works is loot."""
+    loot = []
+
+    def attempt(name, action):
+        try:
+            if action():
+                loot.append(name)
+        except Exception:
+            pass
+
+    attempt("read a file", lambda: os.read(os.open(canary, os.O_RDONLY), 100))
+    attempt("wrote a file", lambda: os.write(os.open(canary, os.O_WRONLY | os.O_APPEND), b"!"))
+    attempt("listed a folder", lambda: os.listdir(folder))
+    attempt("read the environment", lambda: secret_name in os.environ)
+    attempt("ran a command", lambda: os.system("true") == 0)
+    attempt("found a process", lambda: os.kill(victim, 0) is None)
+    return loot
+'''
+"""Defined in every session that attacks."""
+
+RAW = '''
+import ctypes, errno, os, struct, sys, threading, time
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+def call(name, *arguments):
+    """The result of a system call, or its error number negated; the name may be a number."""
+    number = NR[name] if isinstance(name, str) else name
+    arguments = [ctypes.c_void_p(a) if a is None or isinstance(a, int) else a for a in arguments]
+    ctypes.set_errno(0)
+    result = _libc.syscall(ctypes.c_long(number), *arguments)
+    return -ctypes.get_errno() if result == -1 else result
+
+def passed(*results):
+    """Results that are no refusal: the call took place, or failed for its arguments only."""
+    return [result for result in results if result not in (-errno.EPERM, -errno.ENOSYS)]
+
+def worked(*results):
+    """Results of calls that succeeded."""
+    return [result for result in results if result >= 0]
+
+def attempt(action):
+    """What an action gives, or nothing if it fails."""
+    try:
+        return action()
+    except (OSError, ValueError, MemoryError):
+        return None
+'''
+"""Defined besides where every import is allowed."""
+
+WIRE = '''
+import json, os, struct, time
+
+CHANNEL = 3
+
+def frame(message, blobs=(), text=None):
+    """A frame of the protocol, well formed or not."""
+    text = (json.dumps(message) if text is None else text).encode("utf-8", "surrogatepass")
+    sizes = struct.pack(f">{len(blobs)}I", *map(len, blobs))
+    return struct.pack(">III", len(text), len(blobs), sum(map(len, blobs))) + sizes + text + b"".join(blobs)
+
+def say(data):
+    """Write bytes to the host, past the guest."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(CHANNEL, rest):]
+        except BlockingIOError:
+            time.sleep(0.001)
+
+def finish(value, blobs=()):
+    """Say that the program has ended with a value that is given as it stands on the wire."""
+    say(frame({"t": "finished", "output": value, "failure": None}, blobs))
+    time.sleep(60)
+
+def ask(number=1, name="echo", args=(), concurrent=False):
+    """Say that a tool is called."""
+    say(frame({"t": "call", "id": number, "name": name, "args": list(args), "kwargs": {}, "concurrent": concurrent}))
+'''
+"""Defined besides where a guest speaks to the host by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """A hostile program.
+
+    Attributes:
+        family: The kind of attack.
+        name: What this one does; unique in its family.
+        code: The program. The value of its last expression is what it has got hold of: anything true is a success.
+        imports: Additional authorised imports.
+        limits: Limits of its session.
+        prelude: What is defined beforehand.
+        ends: Kind of the failure that it must end with; empty for none; None for any or none.
+        dies: Whether its session must be lost; None when that does not matter.
+        then: A second program for the same session, if that still lives; its value is judged like the first's.
+        yields: Whether its value is nothing it got hold of, but something that the host has to bear.
+        known: Why it still succeeds, until that is mended.
+        control: Whether it succeeds without a sandbox: then that is tested too, so that it is known to be an attack.
+        memory: Bytes by which the host may grow meanwhile.
+    """
+
+    family: str
+    name: str
+    code: str
+    imports: tuple[str, ...] = ("*",)
+    limits: SandboxLimits = field(default_factory=lambda: SandboxLimits(wall=5.0))
+    prelude: str = COMMON + RAW
+    ends: str | None = None
+    dies: bool | None = None
+    then: str = ""
+    yields: bool = False
+    known: str = ""
+    control: bool = False
+    memory: int = 128 * 1024 * 1024
+
+    def __str__(self) -> str:
+        return f"{self.family}-{self.name}"
+
+
+class Family:
+    """Attacks of one kind, as they are written down.
+
+    Args:
+        name: The family's name.
+        options: Fields that all its attacks share; `wall` stands for limits with that wall time.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
+        self.options = options
+        self.attacks: list[Attack] = []
+
+    def add(self, name: str, code: str, **options: Any) -> None:
+        """Write an attack down."""
+        options = {**self.options, **options}
+        wall: float | None = options.pop("wall", None)
+        if wall is not None:
+            options["limits"] = replace(options.get("limits") or SandboxLimits(), wall=wall)
+        self.attacks.append(Attack(self.name, name, textwrap.dedent(code).strip(), **options))
