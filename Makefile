@@ -32,10 +32,10 @@ format: $(VENV)/.developed ## Format the code, and repair what can be repaired.
 	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(VENV)/.developed ## Measure it beside smolagents (fetched into an environment of its own).
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 eval: $(VENV)/.developed ## Solve the evaluation's tasks with the embedded model; ARGS=--peer compares.
-	$(BIN)/python -m evaluation $(ARGS)
+	$(BIN)/python -m evaluation.run $(ARGS)
 
 docs: $(VENV)/.documented ## Build the documentation into site/.
 	@$(BIN)/python scripts/build_docs.py
