@@ -114,6 +114,8 @@ def populate_template(template: str, variables: dict[str, Any]) -> str:
     Raises:
         ValueError: The template is broken or names a variable that is not given.
     """
+    if "{" not in template and "\r" not in template:
+        return template.removesuffix("\n")  # as Jinja does; most texts of examples name no variable
     try:
         return _compiled(template).render(**variables)
     except Exception as error:

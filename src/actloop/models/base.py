@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from actloop.errors import AgentParsingError
@@ -145,6 +144,8 @@ def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: s
             arguments = call.get(tool_arguments_key)
             if isinstance(arguments, str):
                 arguments = parse_json_if_needed(arguments)
+            import uuid
+
             return ChatMessageToolCall(ChatMessageToolCallFunction(arguments, name), id=str(uuid.uuid4()))
         found.append(f"an object with the keys {sorted(value)}")
     example = json.dumps({tool_name_key: "tool name", tool_arguments_key: {"argument": "value"}})

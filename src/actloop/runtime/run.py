@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -102,7 +102,7 @@ class Run:
     max_steps: int = 20
     parent: Run | None = None
     now: Callable[[], float] = time.time
-    id: str = field(default_factory=lambda: secrets.token_hex(6))
+    id: str = field(default_factory=lambda: os.urandom(6).hex())
 
     interrupt: Interrupt = field(default_factory=Interrupt)
     ledger: Ledger = field(default_factory=Ledger)

@@ -5,8 +5,6 @@ themselves in notebooks.
 from __future__ import annotations
 
 import os
-import tempfile
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,6 +103,8 @@ class AgentAudio(AgentType, str):
     def to_string(self) -> str:
         """Path of a file that holds the sound; samples are written to a temporary WAV file first."""
         if self._path is None:
+            import tempfile
+
             handle, path = tempfile.mkstemp(suffix=".wav")
             os.close(handle)
             _write_wave(path, self._samples, self.samplerate)
@@ -118,6 +118,8 @@ class AgentAudio(AgentType, str):
 
 
 def _read_audio(path: str) -> tuple[Any, int]:
+    import wave
+
     import numpy as np
 
     try:
@@ -137,6 +139,8 @@ def _read_audio(path: str) -> tuple[Any, int]:
 
 
 def _write_wave(path: str, samples: Any, rate: int) -> None:
+    import wave
+
     import numpy as np
 
     array = np.asarray(samples.detach().cpu() if hasattr(samples, "detach") else samples)
