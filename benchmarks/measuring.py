@@ -79,19 +79,18 @@ def _with_descendants(process: int) -> list[int]:
 
 
 def _anonymous(process: int) -> int:
+    """Bytes of a process's own memory; what it shares with others since a fork is divided among them."""
     try:
-        return status_bytes("RssAnon", process)
+        return _kibibytes(Path(f"/proc/{process}/smaps_rollup"), "Pss_Anon")
+    except PermissionError:  # a sandbox of an unprivileged user: what is shared counts in full
+        return _kibibytes(Path(f"/proc/{process}/status"), "RssAnon")
     except OSError:  # it has ended meanwhile
         return 0
 
 
-def status_bytes(field: str, process: int | str = "self") -> int:
-    """A size in a process's `/proc/PID/status`, in bytes; 0 where it has none.
-
-    Raises:
-        OSError: There is no such process.
-    """
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+def _kibibytes(table: Path, field: str) -> int:
+    """A size from a table of the kernel's, in bytes; 0 where it has none."""
+    for line in table.read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     return 0

@@ -107,11 +107,8 @@ def _figures(case: str, contender: Contender, *, quick: bool) -> dict[str, Figur
     command = [contender.python, "-m", "benchmarks.child", case, contender.side, *(["quick"] if quick else [])]
     paths = [ROOT, ROOT / "src"] if contender.side == "actloop" else [ROOT]
     with tempfile.TemporaryDirectory(prefix="actloop-bench-") as home:
-        environment = {
-            **os.environ,
-            "ACTLOOP_HOME": home,
-            "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        }
+        environment = os.environ | {"ACTLOOP_HOME": home, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
         try:
             ended = subprocess.run(
                 command,

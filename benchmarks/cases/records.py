@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from benchmarks.cases.steps import PROGRAM, timed_script
-from benchmarks.frameworks import framework
+from benchmarks.frameworks import answering, framework
 from benchmarks.measuring import MIB, settled_memory
 from benchmarks.rows import Figure, Line, about, below
 
@@ -24,21 +24,24 @@ def measure(side: Side, *, quick: bool) -> dict[str, Figure]:
     """Sizes in MiB."""
     ours = framework(side)
     length = 20 if quick else 400
-    _run(ours, 3)  # what is loaded and made once is not the steps'
-    before = settled_memory()
-    agent = _run(ours, length)
-    held = settled_memory() - before
+    held = _held(ours, length)
     half, whole = _record(ours, length // 2), _record(ours, length)
-    del agent
     return {"memory": held / MIB, "journal": whole / MIB, "growth": whole / half}
 
 
-def _run(ours: Framework, length: int) -> object:
-    agent = ours.agent(timed_script(PROGRAM, length, []))
-    agent.run("Take your time.")
-    if ours.side == "actloop":
-        agent.model.requests.clear()  # the scripted model's own record, which no other model keeps
-    return agent
+def _held(ours: Framework, length: int) -> int:
+    """Bytes that steps add to the memory of the process and of its sandbox."""
+    replies: list[str] = []
+    agent = ours.agent(lambda _: replies.pop())
+    grown = 0
+    for steps in (3, length):  # what is loaded and made once is not the steps'
+        before = settled_memory()
+        replies = [answering("1"), *[PROGRAM] * steps]
+        agent.run("Take your time.", reset=False)
+        if ours.side == "actloop":
+            agent.model.requests.clear()  # the scripted model's own record, which no other model keeps
+        grown = settled_memory() - before
+    return grown
 
 
 def _record(ours: Framework, length: int) -> int:
