@@ -68,7 +68,10 @@ def ran(output: Any, logs: str, limit: int = OUTPUT_LIMIT) -> str:
     parts = [printed(logs, limit)] if logs.strip() else []
     if output is not None:
         parts.append(f"Value of the last line: {neutral(preview(output, limit))} ({type_name(output)})")
-    return "\n".join(parts) or "The program ran and printed nothing. Print what you need to see."
+    return (
+        "\n".join(parts)
+        or "The program ran to its end, printed nothing and gave no answer. Print the values it works with, to see them."
+    )
 
 
 def failed(failure: GuestFailure) -> str:
