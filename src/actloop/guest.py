@@ -17,6 +17,7 @@ import re
 import struct
 import sys
 from datetime import UTC
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _SHORT = 512  # characters; a longer string travels as a blob
 _MAX_DIGITS = 600  # a longer integer travels as a blob; below the least limit that sys.set_int_max_str_digits takes
 _MAX_RATIO = 4096  # bytes of a fraction's numerator or denominator: reducing a fraction takes quadratic time
 _MAX_COLLISIONS = 64
-_MAX_PIXELS = 1 << 26
+_PIXELS = 2  # of all images of a message, for each byte that it may take
 _MAX_REPR = 2000
 _TAG = "$"
 
@@ -185,6 +186,7 @@ class Encoder:
         self.blobs: list[bytes] = []
         self._limit = limit
         self._left = limit
+        self.pixels = _PIXELS * limit
         self._inline = inline
         self._open: set[int] = set()
 
@@ -490,8 +492,9 @@ def _encode_image(encoder: Encoder, value: Any) -> Any:
     import io
 
     width, height = value.size
-    if width * height > _MAX_PIXELS:
-        raise EncodeError(f"the image is too large to be sent: at most {_MAX_PIXELS:,} pixels")
+    encoder.pixels -= width * height
+    if encoder.pixels < 0:
+        raise EncodeError("the images have too many pixels to be sent at once")
     if value.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
         value = value.convert("RGBA" if "A" in value.getbands() or "a" in value.getbands() else "RGB")
     file = io.BytesIO()
@@ -735,22 +738,27 @@ _STRINGS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def _check_json(text: str, limit: int) -> None:
-    """Refuse JSON text that nests too deeply or that would take far more memory than its own length."""
-    brackets = text.count("[") + text.count("{")
-    if brackets > _JSON_DEPTH:
+    """Refuse JSON text that nests too deeply or that would take far more memory than its own length, in linear time."""
+    bare = text
+    if _weight(text) > 8 * limit:
         bare = _STRINGS.sub("", text)
-        shells = re.sub(r"[^\[\]{}]+", "", bare).translate({0x7B: "[", 0x7D: "]"})
-        for _ in range(_JSON_DEPTH):
-            if not shells:
-                break
-            shells = shells.replace("[]", "")
-        if shells:
+        if _weight(bare) > 8 * limit:
+            raise WireError("too many parts")
+    if bare.count("[") + bare.count("{") > _JSON_DEPTH:
+        if bare is text and '"' in text:
+            bare = _STRINGS.sub("", text)
+        if _nesting(bare) > _JSON_DEPTH:
             raise WireError("nested too deeply")
-    else:
-        bare = text
-    budget = 8 * limit
-    if _weight(bare) > budget and (bare is not text or _weight(_STRINGS.sub("", text)) > budget):
-        raise WireError("too many parts")
+
+
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+
+
+def _nesting(text: str) -> int:
+    """How deeply the brackets of a text nest. Where they do not match, a parser ends before it gets any deeper."""
+    steps = text.encode("utf-8", "surrogatepass").translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0)
 
 
 def _weight(text: str) -> int:
@@ -800,6 +808,7 @@ class Decoder:
 
     def __init__(self, blobs: Sequence[bytes] = (), *, inline: bool = False, limit: int = MAX_VALUE) -> None:
         self._blobs: list[bytes | None] = list(blobs)
+        self.pixels = _PIXELS * limit
         self._inline = inline
         self._limit = limit
 
@@ -870,6 +879,21 @@ def _distinct(keys: list[Any]) -> None:
         worst = Counter(map(hash, keys)).most_common(1)[0][1]
         if worst > _MAX_COLLISIONS:
             raise WireError("keys collide")
+
+
+def _spread(values: list[Any]) -> None:
+    """Refuse values that were made to collide; the same one may occur often."""
+    from collections import Counter
+
+    crowded = {number for number, count in Counter(map(hash, values)).items() if count > _MAX_COLLISIONS}
+    different: dict[int, list[Any]] = {}
+    for value in values if crowded else ():
+        if hash(value) in crowded:
+            known = different.setdefault(hash(value), [])
+            if value not in known:
+                known.append(value)
+                if len(known) > _MAX_COLLISIONS:
+                    raise WireError("values collide")
 
 
 def _decode_float(_decoder: Decoder, fields: dict[str, Any]) -> Any:
@@ -1046,8 +1070,9 @@ def _decode_image(decoder: Decoder, fields: dict[str, Any]) -> Any:
     if module is None:
         return Opaque("<an image; install pillow to see it>", "Image")
     image = module.open(io.BytesIO(data), formats=["PNG"])
-    if image.size[0] * image.size[1] > _MAX_PIXELS:
-        raise WireError("an image is too large")
+    decoder.pixels -= image.size[0] * image.size[1]
+    if decoder.pixels < 0:
+        raise WireError("the images are too large")
     image.load()
     return image.copy()  # a plain image, without the file it came from
 
@@ -1079,6 +1104,16 @@ def _decode_array(decoder: Decoder, fields: dict[str, Any]) -> Any:
     return array[()] if fields[_TAG] == "scalar" and not isinstance(array, Opaque) else array
 
 
+def _zone_of_column(name: str) -> Any:
+    """A time zone by its name, never given to pandas, which would open a file of the name `dateutil//etc/passwd`."""
+    fixed = re.fullmatch(r"UTC(?:([+-])(\d\d):(\d\d))?", name)
+    if fixed is None:
+        return _zone({"key": name})
+    sign, hours, minutes = fixed.groups(default="0")
+    offset = (int(hours) * 60 + int(minutes)) * 60_000_000
+    return _zone({"offset": -offset if sign == "-" else offset})
+
+
 def _column(pandas: Any, data: Any) -> Any:
     """The values of a Series or an Index as something that pandas takes."""
     if type(data) is not dict:
@@ -1095,12 +1130,11 @@ def _column(pandas: Any, data: Any) -> Any:
     if kind == "array":
         return values
     if kind == "moments":
-        zone = _field(fields, "zone", str)
-        if not re.fullmatch(r"[A-Za-z0-9_+\-:/]{1,64}", zone):
-            raise WireError("not a time zone")
+        zone = _zone_of_column(_field(fields, "zone", str))
         return pandas.DatetimeIndex(values).tz_localize("UTC").tz_convert(zone)
     if kind == "category":
         categories = pandas.Index(_column(pandas, fields.get("categories")))
+        _spread(categories.tolist())
         return pandas.Categorical.from_codes(values, categories, ordered=_field(fields, "ordered", bool))
     raise WireError("an unknown kind of column")
 
@@ -1119,6 +1153,8 @@ def _index(pandas: Any, data: Any) -> Any:
         rows = _field(fields, "data", list)
         if any(type(row) is not tuple or len(cast("tuple[Any, ...]", row)) != len(names) for row in rows):
             raise WireError("not an index")
+        for column in zip(*rows, strict=True):
+            _spread(list(column))
         if not rows:
             return pandas.MultiIndex.from_arrays([[] for _ in names], names=names)
         return pandas.MultiIndex.from_tuples(rows, names=names)
@@ -1640,7 +1676,7 @@ class _Tool:
     def __repr__(self) -> str:
         return f"<tool {self.__name__}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         asyncio = sys.modules.get("asyncio")
         loop: Any = asyncio._get_running_loop() if asyncio is not None else None  # type: ignore[attr-defined]
         if loop is not None and self._is_async:
@@ -1969,7 +2005,7 @@ def _describe(error: BaseException, name: str, source: str, guest: Guest) -> dic
     except Exception:
         hint = ""
     return {
-        "kind": type(error).__name__,
+        "kind": type(error).__name__[:200],
         "message": message[:10_000],
         "traceback": shown,
         "line": line,
@@ -1980,7 +2016,7 @@ def _describe(error: BaseException, name: str, source: str, guest: Guest) -> dic
 
 def _line_of(error: BaseException, name: str) -> int | None:
     if isinstance(error, SyntaxError) and error.filename == name:
-        return error.lineno
+        return error.lineno if type(error.lineno) is int and 0 < error.lineno < 1 << 31 else None
     line, entry = None, error.__traceback__
     while entry is not None:
         if entry.tb_frame.f_code.co_filename == name:

@@ -32,19 +32,11 @@ def _metadata(path: str) -> Metadata:
 
 def descendants(pid: int) -> list[int]:
     """Process ids of all living children of a process, and theirs."""
-    parents: dict[int, int] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z":
-                    parents[int(entry)] = int(fields[1])
     found: list[int] = []
-    wave = [pid]
-    while wave:
-        wave = [child for child, parent in parents.items() if parent in wave]
-        found += wave
-    return found
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found + [further for child in found for further in descendants(child)]
 
 
 def peak_memory() -> int:

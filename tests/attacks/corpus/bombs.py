@@ -627,7 +627,6 @@ output.add(
     "a-huge-name-of-an-error",
     "raise type('E' * (5 << 20), (Exception,), {})('x')",
     dies=False,
-    known="the name of an error's class is sent whole",
 )
 output.add(
     "a-chain-of-errors",

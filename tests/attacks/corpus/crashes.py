@@ -284,7 +284,6 @@ disorder.add(
     raise e
     """,
     ends="SyntaxError",
-    known="a line number is sent however large",
 )
 disorder.add(
     "text-that-is-no-text",

@@ -282,7 +282,6 @@ objects.add(
     0
     """,
     ends="",
-    known="an argument named self cannot be passed",
 )
 objects.add(
     "a-subclass-of-text",
