@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from actloop.executors.session import GuestFailure
 from actloop.guest import Opaque
 from actloop.loop import wording
+from actloop.loop.effects import ToolUse
 from actloop.loop.preview import preview, type_name
 from actloop.values.events import StepFinished
 
@@ -86,7 +87,15 @@ def test_outcomes() -> None:
     assert wording.ran(None, "1\n2\n") == "1\n2"
     assert wording.ran([1], "") == "Value of the last line: [1] (list[int])"
     assert wording.ran(0, "a\n") == "a\nValue of the last line: 0 (int)"
-    assert "printed nothing" in wording.ran(None, "")
+    assert "without printing anything" in wording.ran(None, "")
+
+
+def test_a_program_that_shows_nothing_is_answered_with_what_its_tools_returned() -> None:
+    use = ToolUse("find", ("dune",), {"year": 1965}, {"pages": 412})
+    seen = "find('dune', year=1965) returned dict[str, int]: {'pages': 412}"
+    assert wording.returned([use, use]) == seen
+    assert wording.ran(None, "", uses=[use]).startswith(f"{seen}\n")
+    assert wording.ran(3, "", uses=[use]) == "Value of the last line: 3 (int)"
 
 
 def test_long_output_keeps_its_beginning_and_its_end() -> None:

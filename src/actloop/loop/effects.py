@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from actloop.values.events import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actloop.executors.session import GuestFailure
     from actloop.values.messages import ChatMessage
 
@@ -43,6 +45,16 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool call that a program made, and what the tool returned."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """What came of a program.
 
@@ -51,12 +63,14 @@ class Execution:
         logs: What it printed.
         failure: Why it did not run to its end; None when it did, or when it gave the final answer.
         answered: Whether it gave the final answer.
+        uses: The first tool calls that returned.
     """
 
     output: Any = None
     logs: str = ""
     failure: GuestFailure | None = None
     answered: bool = False
+    uses: tuple[ToolUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

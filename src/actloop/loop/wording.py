@@ -11,9 +11,10 @@ from actloop.loop.preview import preview, type_name
 from actloop.loop.source import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from actloop.executors.session import GuestFailure
+    from actloop.loop.effects import ToolUse
     from actloop.values.events import StepFinished
 
 OUTPUT_LIMIT = 5_000
@@ -24,6 +25,9 @@ RETRY_TEMPERATURE = 0.7
 
 _VARIABLE_LIMIT = 300
 _MESSAGE_LIMIT = 2_000
+_ARGUMENT_LIMIT = 60
+_RESULT_LIMIT = 400
+_NOTHING = "The program ended without printing anything and without an answer."
 
 _LABEL = re.compile(
     r"^(?=[ \t]*(?:Observation|Thought|Task|Tools|Error|New task)[ \t]*:)", re.MULTILINE | re.IGNORECASE
@@ -63,15 +67,27 @@ def printed(logs: str, limit: int = OUTPUT_LIMIT) -> str:
     return cut(neutral(logs.rstrip("\n")), limit)
 
 
-def ran(output: Any, logs: str, limit: int = OUTPUT_LIMIT) -> str:
-    """The outcome of a program that ran to its end."""
+def ran(output: Any, logs: str, limit: int = OUTPUT_LIMIT, uses: Sequence[ToolUse] = ()) -> str:
+    """The outcome of a program that ran to its end; what its tools returned, if it shows nothing itself."""
     parts = [printed(logs, limit)] if logs.strip() else []
     if output is not None:
         parts.append(f"Value of the last line: {neutral(preview(output, limit))} ({type_name(output)})")
-    return (
-        "\n".join(parts)
-        or "The program ran to its end, printed nothing and gave no answer. Print the values it works with, to see them."
-    )
+    if parts:
+        return "\n".join(parts)
+    seen = returned(uses)
+    return f"{seen}\n{_NOTHING}" if seen else f"{_NOTHING} Print the values to see them."
+
+
+def returned(uses: Sequence[ToolUse]) -> str:
+    """What tools returned, one call a line: a model that guessed sees what it has got, without asking again."""
+    return "\n".join(dict.fromkeys(map(_returned, uses)))
+
+
+def _returned(use: ToolUse) -> str:
+    given = [preview(value, _ARGUMENT_LIMIT) for value in use.args]
+    given += [f"{name}={preview(value, _ARGUMENT_LIMIT)}" for name, value in use.kwargs.items()]
+    shown = neutral(preview(use.value, _RESULT_LIMIT))
+    return f"{use.name}({', '.join(given)}) returned {type_name(use.value)}: {shown}"
 
 
 def failed(failure: GuestFailure) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentInterruptedError
 from actloop.executors.session import Call, Finished, Printed, RemoteTool, Session
-from actloop.loop.effects import Execute, Execution
+from actloop.loop.effects import Execute, Execution, ToolUse
 from actloop.runtime import foreign
 from actloop.runtime.gateway import Raised, Returned, is_async
 from actloop.tools.render import signature
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from actloop.runtime.ports import Handle, Port
     from actloop.runtime.run import Run
 
+_MOST_USES = 8
+"""Tool results of a program that the model may be shown."""
+
 
 async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, StreamItem | None]:
     """Run a program to its end; returns what came of it, and the item for the stream."""
     start = run.now()
     if hasattr(run.executor, "open_session"):
         program = _Program(run, port)
-        ended, answer = await program.run(effect.code), program.answer
+        ended, answer, uses = await program.run(effect.code), program.answer, tuple(program.uses)
     else:
+        uses = ()
         ended, answer = await foreign.execute(run, effect.code, port)
     failure = None if answer is not None else ended.failure
     execution = Execution(
@@ -34,6 +38,7 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
         logs=ended.logs,
         failure=failure,
         answered=answer is not None,
+        uses=uses,
     )
     item = run.emit(
         events.ProgramFinished(
@@ -86,6 +91,7 @@ class _Program:
         self._port = port
         self._beside: list[Handle] = []
         self.answer: Returned | None = None
+        self.uses: list[ToolUse] = []
 
     async def run(self, code: str) -> Finished:
         session = await open_session(self._run, self._port)
@@ -125,6 +131,8 @@ class _Program:
                 self.answer = outcome
                 await session.stop(call.id, self._port)
             case Returned(value=value):
+                if len(self.uses) < _MOST_USES:
+                    self.uses.append(ToolUse(call.name, call.args, call.kwargs, value))
                 await session.answer(call.id, value, self._port)
             case Raised(kind, message):
                 await session.fail(call.id, kind, message, self._port)
