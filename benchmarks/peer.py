@@ -10,8 +10,6 @@ import venv
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from actloop.models.embedded import cache_folder
-
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
@@ -32,6 +30,8 @@ def peer_python() -> Path:
     Raises:
         PeerUnavailableError: It cannot be made.
     """
+    from actloop.models.embedded import cache_folder
+
     folder = cache_folder() / "peer-smolagents"
     python = folder / "bin" / "python"
     made_of = f"{REQUIREMENT} on CPython {sys.version.split()[0]} at {sys.base_prefix}"

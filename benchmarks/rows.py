@@ -131,4 +131,4 @@ def _ratio(row: Row) -> str:
     """How many times our figure theirs is."""
     if not isinstance(row.ours, (int, float)) or not isinstance(row.theirs, (int, float)) or row.ours <= 0:
         return ""
-    return f"{row.theirs / row.ours:,.3g}"
+    return _figure(row.theirs / row.ours)
