@@ -19,6 +19,8 @@ from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits
 from actloop.executors.waiting import BlockingWaiter, run_now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actloop.executors.session import Session
 
 WALL = 0.25
@@ -61,7 +63,12 @@ CASES = {
         for _ in range(60): threading.Thread(target=spin, daemon=True).start()
         spin()
         """,
-    "filling the memory": "kept = []\nwhile True:\n    try: kept.append(bytes(1 << 20))\n    except MemoryError: kept.clear()",
+    "filling the memory": """
+        kept = []
+        while True:
+            try: kept.append(bytes(1 << 20))
+            except MemoryError: kept.clear()
+        """,
     "printing for ever": "while True: print('x' * 1000)",
     "stopped by itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\nwhile True: pass",
     "a tool answered slowly": "slow(0.1)\nwhile True: pass",
@@ -75,6 +82,9 @@ CASES = {
 }
 
 
+TOOLS: dict[str, Callable[..., Any]] = {"slow": time.sleep, "large": lambda: "x" * (2 << 20)}
+
+
 async def _run(session: Session, code: str, waiter: BlockingWaiter) -> tuple[Finished, float]:
     """How a program ended, and the seconds that it took without those of tools."""
     start, tools = time.perf_counter(), 0.0
@@ -85,7 +95,7 @@ async def _run(session: Session, code: str, waiter: BlockingWaiter) -> tuple[Fin
             return event, time.perf_counter() - start - tools
         if isinstance(event, Call):
             called = time.perf_counter()
-            value: Any = "x" * (16 << 20) if event.name == "large" else time.sleep(event.args[0])
+            value = TOOLS[event.name](*event.args)
             tools += time.perf_counter() - called
             await session.answer(event.id, value, waiter)
 
@@ -96,7 +106,7 @@ def overshoot(code: str) -> tuple[float, bool]:
     executor = LocalPythonExecutor(["*"], limits=SandboxLimits(wall=WALL))
     session = run_now(executor.open_session(waiter))
     try:
-        run_now(session.define(waiter, tools=[RemoteTool("slow"), RemoteTool("large")]))
+        run_now(session.define(waiter, tools=[RemoteTool(name) for name in TOOLS]))
         ended, seconds = run_now(_run(session, code, waiter))
     finally:
         session.close()

@@ -433,6 +433,15 @@ def test_a_large_answer_to_a_guest_that_sends_much_does_not_block(open_driver: O
     assert driver.value(code) == 8 << 20
 
 
+def test_large_arguments_and_answers_of_asynchronous_tools_do_not_block_each_other(open_driver: Opener) -> None:
+    async def echo(value: bytes) -> bytes:
+        return value
+
+    driver = open_driver(echo=echo)
+    code = "import asyncio\nsum(map(len, await asyncio.gather(*(echo(b'x' * (4 << 20)) for _ in range(3)))))"
+    assert driver.value(code) == 12 << 20
+
+
 def test_only_one_program_runs_at_a_time(open_driver: Opener) -> None:
     driver = open_driver(add=add)
     run_now(driver.session.start("add(1)", WAITER))

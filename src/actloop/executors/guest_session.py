@@ -272,15 +272,16 @@ class GuestSession(Session):
 
     def _take_in(self) -> bool:
         """Read what is there; False at the end of the stream."""
-        try:
-            data = self._channel.recv(_CHUNK)
-        except (BlockingIOError, InterruptedError):
-            return True
-        except OSError:
-            return False
-        if data:
-            self._protocol.receive(data)
-        return bool(data)
+        with self._lock:
+            try:
+                data = self._channel.recv(_CHUNK)
+            except (BlockingIOError, InterruptedError):
+                return True
+            except OSError:
+                return False
+            if data:
+                self._protocol.receive(data)
+            return bool(data)
 
     def _charge(self) -> None:
         """Count the time since the last look against the snippet's: while the host answers a call, CPU time only."""
@@ -338,15 +339,24 @@ class GuestSession(Session):
             if self._paused:
                 self._paused = False
                 self._process.resume()
-        until = time.monotonic() + (self._limits.wall or START)
+            left = self._left if self._protocol.state == "running" else None
+        until = time.monotonic() + (left if left is not None else self._limits.wall or START)
         while self._flush():
-            if time.monotonic() > until:
+            rest = until - time.monotonic()
+            if rest <= 0:
+                self._timed_out = left is not None
                 self._process.kill()
                 return
-            await waiter.ready(self._channel.fileno(), write=True, timeout=0.05)
+            reading = self._read_ahead()
+            await waiter.ready(self._channel.fileno(), write=not reading, timeout=min(rest, 0.005))
+
+    def _read_ahead(self) -> bool:
+        """Read what a guest sends that does not read itself, so that two full streams do not block; True if it did."""
+        before = self._protocol.waiting
+        return before < 2 * self._limits.value and self._take_in() and self._protocol.waiting > before
 
     def _flush(self) -> bool:
-        """Write what fits; True while something is left. Reads meanwhile, so that two full streams do not block."""
+        """Write what fits; True while something is left."""
         with self._lock:
             if not self._alive:
                 return False

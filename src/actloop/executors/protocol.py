@@ -70,6 +70,11 @@ class HostProtocol:
 
     # ---- from the guest
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that were received and not yet read as messages."""
+        return self._unpacker.waiting
+
     def receive(self, data: bytes) -> None:
         """Take bytes as they came; call `next_event` until it gives None before the next bytes."""
         self._unpacker.feed(data)
