@@ -434,11 +434,8 @@ def test_a_large_answer_to_a_guest_that_sends_much_does_not_block(open_driver: O
 
 
 def test_large_arguments_and_answers_of_asynchronous_tools_do_not_block_each_other(open_driver: Opener) -> None:
-    async def echo(value: bytes) -> bytes:
-        return value
-
-    driver = open_driver(echo=echo)
-    code = "import asyncio\nsum(map(len, await asyncio.gather(*(echo(b'x' * (4 << 20)) for _ in range(3)))))"
+    driver = open_driver(a_echo=bytes)
+    code = "import asyncio\nsum(map(len, await asyncio.gather(*(a_echo(b'x' * (4 << 20)) for _ in range(3)))))"
     assert driver.value(code) == 12 << 20
 
 
