@@ -52,7 +52,7 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
         value = handle_agent_output_types(answer.value)
         item = run.emit(RunFinished(state=answer.state, answer=value, usage=run.ledger.total()))
         if item is not None and begun is not None:
-            await port.call(partial(run.finished, item))
+            await _finished(run, item, port)
             yield item
     except BaseException as error:
         _note_end(run, error)
@@ -99,7 +99,7 @@ async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncG
             case Event():
                 item = run.emit(asked)
                 if item is not None:
-                    await port.call(partial(run.finished, item))
+                    await _finished(run, item, port)
                     yield item
             case Generate():
                 async with aclosing(_generate(run, asked, port, performed)) as items:
@@ -110,8 +110,16 @@ async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncG
                 if item is not None:
                     yield item
             case Check():
-                performed.outcome = await port.call(partial(_refusal, run, asked.answer))
+                performed.outcome = await port.call(partial(_refusal, run, asked.answer)) if run.checks else None
         send = partial(loop.send, performed.outcome)
+
+
+async def _finished(run: Run, item: StreamItem, port: Port) -> None:
+    """Note what a stream hands out. Callbacks of the user's may block; without any, no thread is needed."""
+    if run.callbacks:
+        await port.call(partial(run.finished, item))
+    else:
+        run.finished(item)
 
 
 async def _generate(run: Run, effect: Generate, port: Port, performed: _Performed) -> AsyncGenerator[StreamItem]:
