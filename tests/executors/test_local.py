@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actloop import guest
 from actloop.errors import InterpreterError
 from actloop.executors.local import (
     CodeOutput,
@@ -24,7 +18,6 @@ from actloop.executors.local import (
     evaluate_python_code,
 )
 from actloop.executors.session import SandboxLimits
-from actloop.guest import Unpacker, pack
 
 kinds = pytest.mark.parametrize("kind", [LocalPythonExecutor, UnsafeInProcessExecutor])
 
@@ -146,45 +139,3 @@ def test_names_of_older_programs() -> None:
     assert LocalPythonExecutor([], limits=SandboxLimits(wall=5)).timeout_seconds == 5
     assert LocalPythonExecutor([], timeout_seconds=None).limits.wall is None
     assert "math" in LocalPythonExecutor(["numpy"]).authorized_imports
-
-
-def test_importing_the_guest_does_nothing() -> None:
-    code = (
-        "import sys, importlib.util\nbefore = set(sys.modules)\n"
-        f"spec = importlib.util.spec_from_file_location('guest', {guest.__file__!r})\n"
-        "module = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(module)\n"
-        "print(sorted(name for name in set(sys.modules) - before if name.startswith(('actloop', 'numpy', 'asyncio'))))"
-    )
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
-@pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_the_guest_runs_on_other_versions_over_pipes(version: str) -> None:
-    beside = [str(path) for path in Path(sys.base_prefix).parent.glob(f"{version}*/bin/python{version}")]
-    found = [path for path in (*beside, shutil.which(f"python{version}")) if path]
-    works = [
-        path for path in found if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
-    ]
-    if not works:
-        pytest.skip(f"no Python {version} here")
-    code = "import asyncio\nprint(1)\nx = await f(20)\ndef g(): yield x\nlist(g())"
-    commands = [
-        {"t": "define", "tools": [["f", True, ""]], "variables": {"d": {1: (2,)}}},
-        {"t": "run", "code": code},
-        {"t": "result", "id": 1, "value": 21},
-    ]
-    with subprocess.Popen([works[0], "-I", guest.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        unpacker, messages = Unpacker(), list[dict[str, Any]]()
-        for number, command in enumerate(commands):
-            child.stdin.write(pack(command))
-            child.stdin.flush()
-            while number and (not messages or messages[-1]["t"] not in ("call", "finished")[number - 1 :]):
-                unpacker.feed(os.read(child.stdout.fileno(), 65_536))
-                while (message := unpacker.next()) is not None:
-                    messages.append(message)
-        child.stdin.close()
-    assert [message["t"] for message in messages] == ["ready", "printed", "call", "finished"]
-    assert messages[-1]["output"] == [21]

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from actloop.executors.guest_session import GuestProcess
 
 
+_BOOT = (
+    "import sys; from importlib.util import module_from_spec, spec_from_file_location; "
+    "spec = spec_from_file_location('actloop_guest', sys.argv.pop(1)); guest = module_from_spec(spec); "
+    "sys.modules[spec.name] = guest; spec.loader.exec_module(guest); guest.main()"
+)
+"""Runs the guest's package by its path: in isolated mode nothing of actloop is found by name."""
+
+
 class PlainProcess:
     """A guest in an ordinary child process, with all rights of the caller."""
 
@@ -23,7 +31,7 @@ class PlainProcess:
         self.channel, other = socket.socketpair()
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-I", guest.__file__, json.dumps(config)],
+                [sys.executable, "-I", "-c", _BOOT, guest.__file__, json.dumps(config)],
                 stdin=other.fileno(),
                 stdout=other.fileno(),
                 start_new_session=True,

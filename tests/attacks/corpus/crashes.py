@@ -149,7 +149,7 @@ disorder.add(
 disorder.add(
     "struct-that-lies",
     """
-    sys.modules['actloop_guest']._HEADER = struct.Struct('>B')
+    sys.modules['actloop_guest.framing']._HEADER = struct.Struct('>B')
     0
     """,
     wall=1.0,
@@ -157,8 +157,9 @@ disorder.add(
 disorder.add(
     "the-guests-module-is-rewritten",
     """
-    g = sys.modules['actloop_guest']
-    g.pack = lambda m, limit=0: b'\\xff' * 1000
+    for name in list(sys.modules):
+        if name.startswith('actloop_guest'):
+            sys.modules[name].pack = lambda m, limit=0: b'\\xff' * 1000
     0
     """,
     dies=True,
@@ -168,7 +169,7 @@ disorder.add(
     """
     import gc
     for one in gc.get_objects():
-        if type(one).__name__ == "_Channel":
+        if type(one).__name__ == "Channel":
             one._write_lock.acquire()
             one._lock.acquire()
     """,

@@ -369,7 +369,7 @@ frames.add(
     """
     import gc
     for one in gc.get_objects():
-        if type(one).__name__ == "_Imports":
+        if type(one).__name__ == "Imports":
             one.__init__(["*"], {})
     import os, ctypes, subprocess
     reap(os)
@@ -381,7 +381,7 @@ frames.add(
     """
     import gc
     for one in gc.get_objects():
-        if type(one).__name__ == "_Output":
+        if type(one).__name__ == "Output":
             one._left = one._limit = 10**12
     for _ in range(2000):
         print("x" * 100_000)
@@ -408,7 +408,7 @@ frames.add(
     """
     import gc
     for one in gc.get_objects():
-        if type(one).__name__ == "_Channel":
+        if type(one).__name__ == "Channel":
             one.__class__.send = lambda self, frame: None
     """,
     wall=0.3,

@@ -16,6 +16,8 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ DEFAULT_PRELOAD = tuple(
 """Modules of the standard library that most programs import; a session imports the others when it first needs them."""
 
 _FOLDER = Path(__file__).resolve().parent
-_GUEST = _FOLDER.parent.parent / "guest.py"
+_GUEST = _FOLDER.parent.parent / "guest" / "__init__.py"
 _BOOT = (
     "import sys, types; package = types.ModuleType('_actloop_kernel'); package.__path__ = [sys.argv[1]]; "
     "sys.modules['_actloop_kernel'] = package; from _actloop_kernel import zygote; zygote.main(int(sys.argv[2]))"
@@ -136,6 +138,19 @@ class Spawned:
         self.pidfd = -1
 
 
+@cache
+def _keep_bytecode() -> None:
+    """Compile what a zygote loads and keep it on disk, as an import here would: a zygote itself writes nothing.
+
+    Where it cannot be kept, each zygote compiles it again, which takes about 40 ms. Where it is up to date, this takes
+    about 2 ms, while the first zygote starts.
+    """
+    if sys.dont_write_bytecode:
+        return
+    for path in (*_FOLDER.glob("*.py"), *_GUEST.parent.glob("*.py")):
+        SourceFileLoader(path.stem, str(path)).get_code(path.stem)
+
+
 def why_unavailable() -> str:
     """Why nothing can be isolated on this machine; empty where it can."""
     if sys.platform != "linux":
@@ -169,7 +184,7 @@ class Zygote:
         paths: Folders to import third-party packages from; None for those of this interpreter. A session can read them.
         preload: Modules to import before sessions are forked.
         without: Levels to leave out (`harden.LEVELS`), to test the others.
-        guest: The program of a session: a file with a function `serve(fd, config)`.
+        guest: The program of a session: a file with a function `serve(fd, config)`, or the `__init__.py` of a package.
     """
 
     def __init__(
@@ -293,6 +308,7 @@ class Zygote:
         itself = os.pidfd_open(os.getpid())
         try:
             socket.send_fds(control, [json.dumps(start).encode()], [itself])
+            _keep_bytecode()
             reply, _ = _receive(control)
         except OSError as error:
             self._stop()

@@ -29,11 +29,14 @@ import select
 import signal
 import sys
 import time
-from importlib import import_module, machinery
-from types import ModuleType
-from typing import Any, NamedTuple, NoReturn
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import harden, limits, namespaces, seccomp, syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHANNEL, _REPORT, _PROC = 3, 4, 5
 """Descriptors of a session; the last two are closed before the guest runs."""
@@ -51,14 +54,16 @@ class _Zygote:
 
     Attributes:
         control: The socket to the host.
-        guest: The guest's module.
+        guest: Runs the guest on a descriptor, with a configuration.
         plan: What sessions are confined by.
         pid_namespace: The zygote's own pid namespace, to come back to after a fork into another; -1 without.
         uids: First and last user id that sessions may be given; (0, 0) where there are none.
         live: By the descriptor of each live session's process: its process id, its user id and its report.
     """
 
-    def __init__(self, control: _socket.socket, guest: ModuleType, plan: harden.Plan, pid_namespace: int) -> None:
+    def __init__(
+        self, control: _socket.socket, guest: Callable[..., Any], plan: harden.Plan, pid_namespace: int
+    ) -> None:
         self.control = control
         self.guest = guest
         self.plan = plan
@@ -123,7 +128,7 @@ class _Zygote:
             except Exception as error:
                 _write(_REPORT, {"error": f"{type(error).__name__}: {error}"})
                 raise
-            self.guest.serve(_CHANNEL, config)
+            self.guest(_CHANNEL, config)
         finally:
             os._exit(_FAILED)  # whatever happened, this process must not go on as a second zygote
 
@@ -227,14 +232,15 @@ def _spare_uids(plan: harden.Plan) -> tuple[int, int]:
     return (first + count // 2, first + count - 1) if count >= 2 else (0, 0)
 
 
-def _load_guest(path: str) -> ModuleType:
-    loader = machinery.SourceFileLoader("actloop_guest", path)
-    module = ModuleType(loader.name)
-    module.__file__ = path
-    module.__spec__ = machinery.ModuleSpec(loader.name, loader, origin=path)
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
+def _load_guest(path: str) -> Callable[..., Any]:
+    """The function `serve` of a file, or of a package by its `__init__.py`; with it all that it needs is loaded."""
+    spec = spec_from_file_location("actloop_guest", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.serve
 
 
 def _preload(names: list[str]) -> dict[str, str]:

@@ -1,0 +1,192 @@
+"""Values to JSON data and blobs."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from .dispatch import LEAVES, encoder_of
+from .encoders import as_list, encode_frozenset, encode_set, encode_tuple
+from .values import EncodeError, safe_repr, type_of
+from .wire import MAX_BLOBS, MAX_DEPTH, MAX_DIGITS, MAX_VALUE, PIXELS, SHORT, TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Encoder:
+    """Turns a value into JSON data and a list of blobs.
+
+    Args:
+        limit: Bytes that both together may take.
+        inline: Write blobs into the JSON data, in base64.
+    """
+
+    def __init__(self, limit: int = MAX_VALUE, *, inline: bool = False) -> None:
+        self.blobs: list[bytes] = []
+        self._limit = limit
+        self._left = limit
+        self.pixels = PIXELS * limit
+        self._inline = inline
+        self._open: set[int] = set()
+
+    def text(self, value: Any) -> str:
+        """The JSON text of a value.
+
+        Raises:
+            EncodeError: It contains itself, is nested too deeply or takes too many bytes.
+        """
+        try:
+            text = _dumps(self.value(value))
+        except RecursionError:
+            raise EncodeError("the value is nested too deeply to be sent") from None
+        if len(text) > self._limit:
+            raise self._too_large()
+        return text
+
+    def value(self, value: Any) -> Any:
+        """The JSON data of a value."""
+        kind = type_of(value)
+        if kind is str:
+            return self._str(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return self._int(value)
+        if kind is float:
+            return value if math.isfinite(value) else {TAG: "float", "v": repr(value)}
+        self._spend(8)
+        if kind in _CONTAINERS:
+            return self._container(value, _CONTAINERS[kind])
+        encode = encoder_of(kind)
+        if encode is None:
+            return self.opaque(value)
+        if encode in LEAVES:
+            return encode(self, value)
+        return self._container(value, encode)
+
+    def blob(self, data: bytes | bytearray | memoryview) -> int | str:
+        """Put bytes aside; what is returned stands for them in the JSON data."""
+        raw = bytes(data)
+        self._spend(len(raw))
+        if self._inline:
+            import base64
+
+            return base64.b64encode(raw).decode("ascii")
+        if len(self.blobs) >= MAX_BLOBS:
+            raise EncodeError("the value has too many parts to be sent")
+        self.blobs.append(raw)
+        return len(self.blobs) - 1
+
+    def items(self, values: Iterable[Any], length: int) -> list[Any]:
+        """The JSON data of several values."""
+        self._spend(4 * length)
+        return [self.value(value) for value in values]
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise self._too_large()
+
+    def _too_large(self) -> EncodeError:
+        return EncodeError(f"the value is too large to be sent: at most {self._limit:,} bytes may cross at once")
+
+    def _str(self, value: str) -> Any:
+        if len(value) <= SHORT:
+            self._spend(len(value))
+            return value
+        if self._inline:
+            self._spend(len(value))
+            return value
+        return {TAG: "str", "b": self.blob(value.encode("utf-8", "surrogatepass"))}
+
+    def _int(self, value: int) -> Any:
+        self._spend(2)
+        if -(1 << 64) < value < (1 << 64):
+            return value
+        size = value.bit_length() // 8 + 1
+        if size < MAX_DIGITS // 3:
+            return value
+        return {TAG: "int", "b": self.blob(value.to_bytes(size, "big", signed=True))}
+
+    def _container(self, value: Any, encode: Callable[[Encoder, Any], Any]) -> Any:
+        identity = id(value)
+        if identity in self._open:
+            raise EncodeError(f"the {type(value).__name__} contains itself, so it cannot be sent")
+        if len(self._open) >= MAX_DEPTH:
+            raise EncodeError(f"the value is nested too deeply to be sent: at most {MAX_DEPTH} levels")
+        self._open.add(identity)
+        try:
+            return encode(self, value)
+        finally:
+            self._open.discard(identity)
+
+    def list(self, value: list[Any]) -> Any:
+        """A list, quickly if all its items are plain numbers or short strings."""
+        if len(value) > 16:
+            kinds = set(map(type, value))
+            if len(kinds) == 1:
+                kind = kinds.pop()
+                if (
+                    (kind is int and min(value) > -(1 << 64) and max(value) < 1 << 64)
+                    or (kind is float and all(map(math.isfinite, value)))
+                    or (kind is str and max(map(len, value)) <= SHORT)
+                ):
+                    self._spend(4 * len(value) if kind is not str else sum(map(len, value)))
+                    return list(value)
+        return self.items(value, len(value))
+
+    def dict(self, value: Mapping[Any, Any]) -> Any:
+        """A dict: a JSON object when its keys are short strings, else a list of pairs."""
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            if type(key) is not str or key == TAG or len(key) > SHORT:
+                pairs = list(value.items())
+                self._spend(4 * len(pairs))
+                return {TAG: "dict", "v": [[self.value(key), self.value(item)] for key, item in pairs]}
+            self._spend(4 + len(key))
+            plain[key] = self.value(item)
+        return plain
+
+    def record(self, name: str, fields: Mapping[str, Any]) -> Any:
+        """An object as its class's name and its fields."""
+        return {TAG: "record", "n": name[:SHORT], "f": self.dict({str(key): fields[key] for key in fields})}
+
+    def opaque(self, value: Any) -> Any:
+        """What stands for a value that cannot be sent."""
+        return {TAG: "opaque", "v": self._str(safe_repr(value)), "n": type(value).__name__[:SHORT]}
+
+
+def _make_dumps() -> Callable[[Any], str]:
+    """`json.dumps` with the encoder made once instead of at each call, where it is written in C."""
+    encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    chunks = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda data: "".join(chunks(data, 0))
+
+
+_dumps = _make_dumps()
+
+_EMPTY: dict[str, Any] = {}
+_CONTAINERS: dict[type, Callable[[Encoder, Any], Any]] = {
+    list: Encoder.list,
+    dict: Encoder.dict,
+    tuple: encode_tuple,
+    set: encode_set,
+    frozenset: encode_frozenset,
+    type(_EMPTY.keys()): as_list,
+    type(_EMPTY.values()): as_list,
+    type(_EMPTY.items()): as_list,
+}
+
+
+def to_json(value: Any, limit: int = 4 * MAX_VALUE) -> str:
+    """A value as one JSON text, for files and databases.
+
+    Raises:
+        EncodeError: It contains itself, is nested too deeply or is larger than `limit` bytes.
+    """
+    return Encoder(limit, inline=True).text(value)

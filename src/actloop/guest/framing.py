@@ -1,0 +1,99 @@
+"""Messages as frames of bytes, and a stream of bytes cut into messages; without I/O."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, cast
+
+from .decode import Decoder, check_json
+from .encode import Encoder
+from .values import EncodeError, WireError
+from .wire import MAX_BLOBS, MAX_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+_HEADER = struct.Struct(">III")  # bytes of JSON text, number of blobs, bytes of all blobs
+
+
+def pack(message: Mapping[str, Any], limit: int = MAX_VALUE) -> bytes:
+    """A message as one frame.
+
+    Raises:
+        EncodeError: It cannot be sent.
+    """
+    encoder = Encoder(limit)
+    text = encoder.text(message)
+    try:
+        if 32 * len(text) > limit:
+            check_json(text, limit)
+    except WireError:
+        raise EncodeError(
+            f"the value has too many parts to be sent: at most {limit:,} bytes may cross at once"
+        ) from None
+    raw = text.encode("utf-8", "surrogatepass")
+    blobs = encoder.blobs
+    total = sum(map(len, blobs))
+    if len(raw) + total > limit:
+        raise EncodeError(f"the value is too large to be sent: at most {limit:,} bytes may cross at once")
+    sizes = struct.pack(f">{len(blobs)}I", *map(len, blobs)) if blobs else b""
+    return b"".join((_HEADER.pack(len(raw), len(blobs), total), sizes, raw, *blobs))
+
+
+class Unpacker:
+    """Cuts a stream of bytes into messages. Call `next` until it gives None before feeding more bytes.
+
+    Args:
+        limit: Bytes that one message may take; what is announced to be larger is refused before it arrives.
+    """
+
+    def __init__(self, limit: int = MAX_VALUE) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+        self._needed = _HEADER.size
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that belong to a message that is not complete yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they came."""
+        self._buffer += data
+
+    def next(self) -> dict[str, Any] | None:
+        """The next whole message, or None.
+
+        Raises:
+            WireError: The bytes are malformed; the stream cannot go on.
+        """
+        if len(self._buffer) < self._needed:
+            return None
+        buffer = self._buffer
+        length, count, total = _HEADER.unpack_from(buffer)
+        if count > MAX_BLOBS or length + total > self._limit:
+            raise WireError("a message is too large")
+        start = _HEADER.size + 4 * count
+        end = start + length + total
+        if len(buffer) < end:
+            self._needed = end
+            return None
+        self._needed = _HEADER.size
+        sizes = struct.unpack_from(f">{count}I", buffer, _HEADER.size) if count else ()
+        if sum(sizes) != total:
+            raise WireError("the sizes of a message do not agree")
+        try:
+            text = buffer[start : start + length].decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise WireError("a message is not text") from None
+        blobs: list[bytes] = []
+        place = start + length
+        for size in sizes:
+            blobs.append(bytes(buffer[place : place + size]))
+            place += size
+        del buffer[:end]
+        message = Decoder(blobs, limit=self._limit).decode(text)
+        if type(message) is not dict:
+            raise WireError("a message is not an object")
+        return cast("dict[str, Any]", message)

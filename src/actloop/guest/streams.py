@@ -1,0 +1,196 @@
+"""Standard output, error and input of the user's code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .framing import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .channel import Channel
+    from .interrupts import Gate
+
+
+class Writer:
+    """What `sys.stdout` and `sys.stderr` are: text goes to the host in batches, up to a limit per snippet."""
+
+    encoding = "utf-8"
+    errors = "replace"
+    newlines = None
+    closed = False
+    line_buffering = True
+    mode = "w"
+
+    def __init__(self, name: str, put: Callable[[str], None], flush: Callable[[], None]) -> None:
+        self.name = name
+        self._put = put
+        self._flush = flush
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._put(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self._flush()
+
+    def isatty(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._flush()
+
+    def fileno(self) -> int:
+        import io
+
+        raise io.UnsupportedOperation("fileno")
+
+    @property
+    def buffer(self) -> _BytesWriter:
+        return _BytesWriter(self)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+
+
+class _BytesWriter:
+    def __init__(self, text: Writer) -> None:
+        self._text = text
+
+    def write(self, data: bytes) -> int:
+        self._text.write(bytes(data).decode("utf-8", "replace"))
+        return len(data)
+
+    def flush(self) -> None:
+        self._text.flush()
+
+
+class NoInput:
+    """What `sys.stdin` is."""
+
+    encoding = "utf-8"
+    errors = "strict"
+    closed = False
+
+    def read(self, _size: int = -1) -> str:
+        raise EOFError(NO_INPUT)
+
+    readline = readlines = __next__ = read
+
+    def __iter__(self) -> NoInput:
+        return self
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        import io
+
+        raise io.UnsupportedOperation("fileno")
+
+
+NO_INPUT = "input() is not available: nobody can type here"
+
+
+class Output:
+    """Collects printed text and sends it to the host."""
+
+    def __init__(self, channel: Channel, gate: Gate, limit: int) -> None:
+        import _thread
+        import time
+
+        self._channel = channel
+        self._gate = gate
+        self._limit = limit
+        self._lock = _thread.allocate_lock()
+        self._clock = time.monotonic
+        self._parts: list[str] = []
+        self._size = 0
+        self._left = limit
+        self._last = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """True if text is held back."""
+        return bool(self._parts)
+
+    def begin(self) -> None:
+        self._left = self._limit
+        self._last = self._clock()
+
+    def put(self, text: str) -> None:
+        if self._left < 0:
+            return
+        entered = self._gate.enter()
+        try:
+            with self._lock:
+                size = len(text)
+                if size > self._left:
+                    if self._left < 0:
+                        return
+                    text = (
+                        f"{text[: self._left]}\n... output cut: more than {self._limit:,} characters were printed;"
+                        " print less, such as a count or a slice\n"
+                    )
+                    self._left = -1
+                else:
+                    self._left -= size
+                self._parts.append(text)
+                self._size += len(text)
+                if self._channel.running and (
+                    self._size > 8192 or (text[-1:] == "\n" and self._clock() - self._last > 0.05)
+                ):
+                    self._send()
+        finally:
+            if entered:
+                self._gate.leave()
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        if not self._parts or not self._channel.running:
+            return
+        entered = self._gate.enter()
+        try:
+            with self._lock:
+                self._send()
+        finally:
+            if entered:
+                self._gate.leave()
+
+    def flush_now(self) -> None:
+        """Send what is held back; for the guest's own code."""
+        with self._lock:
+            self._send()
+
+    def _send(self) -> None:
+        if not self._parts:
+            return
+        text = "".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        self._last = self._clock()
+        for start in range(0, len(text), 1 << 20):
+            self._channel.send(pack({"t": "printed", "text": text[start : start + (1 << 20)]}, self._channel.limit))
+
+
+def no_input(_prompt: object = "", /) -> str:
+    raise EOFError(NO_INPUT)
