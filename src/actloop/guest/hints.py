@@ -110,7 +110,8 @@ class Hints:
         if isinstance(node, ast.BinOp):
             sides = [self._resolve(side, frame) for side in (node.left, node.right)]
             shown = [_describe_value(value) for found, value in sides if found]
-            return f"The values are {' and '.join(shown)}." if shown else ""
+            # One side alone would be taken for the whole story.
+            return f"The values are {' and '.join(shown)}." if len(shown) == len(sides) else ""
         if isinstance(node, ast.Call):
             found, subject = self._resolve(node.func, frame)
             if found and isinstance(subject, Tool) and subject.__doc__:
@@ -133,6 +134,9 @@ class Hints:
     def _on_value(self, error: ValueError) -> str:
         text = str(error)
         if text.startswith(("could not convert string to float", "invalid literal for int()")):
+            # The message quotes the text after a colon; "base 10" stands before it.
+            if not any(char.isdigit() for char in text.partition(": ")[2]):
+                return "The text holds no number: leave it out, as a header or a missing value."
             return r"Take the number out of the text first, for example with re.findall(r'-?\d+(?:\.\d+)?', text)."
         return ""
 
