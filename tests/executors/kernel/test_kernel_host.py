@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +359,13 @@ def test_limits_hold_for_each_session(zygote: Zygote) -> None:
     assert run(session, "import os\nx = [os.dup(0) for _ in range(16)]").startswith("OSError")
     assert not select.select([session.pidfd], [], [], 0)[0]
     session.close()
+
+
+def test_what_zygotes_load_is_compiled_once(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE / "actloop", tmp_path / "actloop", ignore=shutil.ignore_patterns("__pycache__"))
+    program = f"from actloop.executors.kernel import host; z = host.Zygote(()); z.spawn({CONFIG!r}).close(); z.close()"
+    for flags, kept in (["-B"], False), ([], True):
+        environment = {"PYTHONPATH": str(tmp_path)}
+        subprocess.run([sys.executable, *flags, "-c", program], check=True, env=environment)
+        for name in ("guest/session.py", "executors/kernel/zygote.py"):
+            assert Path(cache_from_source(str(tmp_path / "actloop" / name))).exists() == kept
