@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from actloop import (
     ActionStep,
     AgentGenerationError,
     AgentMaxStepsError,
+    AgentMemory,
     AgentParsingError,
     ChatMessage,
     ChatMessageStreamDelta,
@@ -21,12 +22,18 @@ from actloop import (
     PlanningStep,
     RunResult,
     ScriptedModel,
+    SystemPromptStep,
     TaskStep,
     Tool,
     ToolCall,
     tool,
 )
 from actloop.errors import InterpreterError
+from actloop.journal.sqlite import SQLiteJournal
+from actloop.memory.fold import replayed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def program(code: str) -> str:
@@ -477,3 +484,19 @@ def test_a_tool_of_any_name_can_be_called(name: str, called: str) -> None:
     Named.name = name
     with agent([answer(f"{called}()")], [Named()]) as one:
         assert one.run("call") == 7
+
+
+def test_the_memory_is_rebuilt_from_the_journal(tmp_path: Path) -> None:
+    journal = SQLiteJournal(tmp_path / "journal.db")
+    replies = ["a plan", program("print(add(1, 2))"), program("nothing"), "no program", answer("{'sum': 3}")]
+    with agent(replies, [add], journal=journal, planning_interval=10) as one:
+        result = one.run("remember", additional_args={"x": 1}, return_full_result=True)
+        again = replayed(
+            journal.events(result.run_id), AgentMemory(SystemPromptStep("", one.memory.system_prompt.examples))
+        )
+        assert [message.dict() for message in again.messages()] == [message.dict() for message in one.memory.messages()]
+        assert [type(step) for step in again.steps] == [type(step) for step in one.memory.steps]
+        last = again.steps[-1]
+        assert isinstance(last, ActionStep)
+        assert (last.action_output, last.is_final_answer) == ({"sum": 3}, True)
+    journal.close()
