@@ -147,6 +147,7 @@ class HostProtocol:
         self._logged += len(text)
         if not text or self._logged > self._limits.output + _NOTICE:
             raise ProtocolError("The sandbox printed more than its limit")
+        text = _clean(text)
         self._logs.append(text)
         return Printed(text)
 
@@ -264,6 +265,11 @@ def _text(message: dict[str, Any], name: str, limit: int) -> str:
     return value
 
 
+def _clean(text: str) -> str:
+    """Text that every file, screen and service takes: halves of UTF-16 pairs become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _names(value: dict[Any, Any]) -> dict[str, Any]:
     if any(type(name) is not str for name in value):
         raise ProtocolError("The sandbox sent names that are not text")
@@ -277,6 +283,6 @@ def _failure(value: Any) -> GuestFailure:
     line = fields.get("line")
     if len(fields) != len(_TEXT_LIMITS) + 1 or (line is not None and (type(line) is not int or abs(line) > 1 << 31)):
         raise ProtocolError("The sandbox sent a failure that is none")
-    texts = [_text(fields, name, limit) for name, limit in _TEXT_LIMITS.items()]
+    texts = [_clean(_text(fields, name, limit)) for name, limit in _TEXT_LIMITS.items()]
     kind, message, traceback, source, hint = texts
     return GuestFailure(kind, message, traceback, line, source, hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from .dispatch import LEAVES, encoder_of
@@ -189,4 +190,10 @@ def to_json(value: Any, limit: int = 4 * MAX_VALUE) -> str:
     Raises:
         EncodeError: It contains itself, is nested too deeply or is larger than `limit` bytes.
     """
-    return Encoder(limit, inline=True).text(value)
+    text = Encoder(limit, inline=True).text(value)
+    if not text.isascii():  # half a pair of UTF-16 is no text that a file or a database takes
+        text = _SURROGATES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")

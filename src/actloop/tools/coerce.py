@@ -13,12 +13,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Set, ValuesView
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any, cast
 
 from actloop.tools.schema import Schema, choices_in, is_class_loaded, required_in, schema_in, schemas_in, type_names
 
 _DEEPEST = 100
 _LONGEST_NUMBER = 400
+_MOST_ITEMS = 10_000_000
+"""Items that a range or an array, which may be far larger than what it takes to send it, is written out to."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]+(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
@@ -202,8 +206,11 @@ def _integer(value: Any, schema: Schema, place: _Place) -> Any:
             return int(text.partition(".")[0])
         return _refuse(value, schema, place)
     if isinstance(value, float | Decimal | Fraction):
-        finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
-        if finite:
+        if isinstance(value, Decimal):
+            writable = value.is_finite() and value.adjusted() < _LONGEST_NUMBER
+        else:
+            writable = math.isfinite(value)
+        if writable:
             whole = int(value)
             if whole == value:
                 return whole
@@ -237,7 +244,11 @@ def _array(value: Any, schema: Schema, place: _Place) -> Any:
     if isinstance(value, str):
         value = _from_json(value, list, schema, place)
     elif is_class_loaded("numpy", "ndarray", value):
+        if any(size > _MOST_ITEMS for size in accumulate(value.shape, operator.mul)):
+            return _refuse(value, schema, place)
         value = value.tolist()
+    elif isinstance(value, range) and value[_MOST_ITEMS:]:
+        return _refuse(value, schema, place)
     elif isinstance(value, tuple | Set | range | deque | ValuesView):
         value = list(cast("Iterable[Any]", value))
     if not isinstance(value, list):
