@@ -164,7 +164,7 @@ def _run(
         return StepFinished(number=number, error_kind="AgentError", error=wording.refused(refusal)), None
     if execution.failure is not None:
         shown = "\n".join(part for part in (printed, wording.returned(execution.uses)) if part) or None
-        error = wording.failed(execution.failure)
+        error = wording.failed(execution.failure, execution.uses)
         return StepFinished(number=number, observation=shown, error_kind="AgentExecutionError", error=error), None
     shown = wording.ran(execution.output, execution.logs, task.output_limit, execution.uses)
     return StepFinished(number=number, observation=shown), None

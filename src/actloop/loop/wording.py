@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 from actloop.loop.preview import preview, type_name
 from actloop.loop.source import parsed
@@ -27,6 +28,11 @@ _VARIABLE_LIMIT = 300
 _MESSAGE_LIMIT = 2_000
 _ARGUMENT_LIMIT = 60
 _RESULT_LIMIT = 400
+_SENTENCE = 20  # characters from which on a text is taken to be more than an id or a name
+_MOST_NUMBERS = 8
+_MOST_KEYS = 15
+_MISTAKEN = frozenset({"TypeError", "ValueError", "KeyError", "LookupError", "AttributeError", "IndexError"})
+_NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\d)")
 _NOTHING = "The program ended without printing anything and without an answer."
 
 _LABEL = re.compile(
@@ -90,16 +96,33 @@ def _returned(use: ToolUse) -> str:
     return f"{use.name}({', '.join(given)}) returned {type_name(use.value)}: {shown}"
 
 
-def failed(failure: GuestFailure) -> str:
-    """The error of a program: kind, message, offending line and a hint."""
+def failed(failure: GuestFailure, uses: Sequence[ToolUse] = ()) -> str:
+    """The error of a program: kind, message, offending line and a hint; `uses` are the tool calls that went well."""
     message = cut(neutral(failure.message), _MESSAGE_LIMIT)
     text = f"{failure.kind}: {message}" if message else failure.kind
     source = failure.source.strip()
     if source:
         text += f"\nin line {failure.line}: {source}"
-    if failure.hint:
-        text += f"\nHint: {neutral(failure.hint)}"
-    return text
+    hint = _hint_from_results(failure, uses) or neutral(failure.hint)
+    return f"{text}\nHint: {hint}" if hint else text
+
+
+def _hint_from_results(failure: GuestFailure, uses: Sequence[ToolUse]) -> str:
+    """What to do when a program took a tool's result for something that it is not."""
+    if not uses or failure.kind not in _MISTAKEN:
+        return ""
+    name, value = uses[-1].name, uses[-1].value
+    if isinstance(value, str):
+        if len(value) >= _SENTENCE and value[:_RESULT_LIMIT] in failure.message:
+            return f"{name} returned a whole text: pass on only the part that is needed, not all of it."
+        found = _NUMBER.findall(value[:_RESULT_LIMIT])
+        if failure.kind in ("TypeError", "ValueError") and found and failure.source:
+            listed = ", ".join(dict.fromkeys(found[:_MOST_NUMBERS]))
+            return f"{name} returned a text, not a number; the numbers in it are: {listed}. Write the right one down."
+    if isinstance(value, dict) and failure.kind == "KeyError" and value:
+        keys = list(islice(cast("dict[Any, Any]", value), _MOST_KEYS))
+        return f"{name} returned a dict with these keys: {', '.join(neutral(preview(key, 40)) for key in keys)}."
+    return ""
 
 
 def refused(reason: str) -> str:
