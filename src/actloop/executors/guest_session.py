@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GRACE = 0.03
 """Seconds between the interrupt at a snippet's deadline and the kill."""
 
-INTERRUPT_GRACE = 1.0
+INTERRUPT_GRACE = 2.0
 """Seconds that a snippet may take to end after the user's interrupt."""
 
 STOP_GRACE = 0.5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 import weakref
@@ -154,7 +155,7 @@ class SQLiteJournal(Journal):
         self._lock.release()
 
     def __del__(self) -> None:
-        with suppress(Exception):
+        if not sys.is_finalizing():  # when the interpreter ends, what this needs may be gone already
             self._disconnect()
 
     # --- writing

@@ -298,6 +298,6 @@ scratch.add(
     attempt(lambda: open("a"))
     """,
 )
-scratch.add("another-sessions-files", "os.listdir('.') or os.listdir('/tmp')")
+scratch.add("another-sessions-files", "import tempfile; os.listdir('.') or os.listdir(tempfile.gettempdir())")
 
 FAMILIES = [files, proc, devices, libraries, descriptors, scratch]

@@ -86,7 +86,11 @@ LEGITIMATE = {
             file.flush()
             result = os.path.getsize(file.name)
     """,
-    "tmp": "open('/tmp/x', 'w').write('abc'); result = len(open('/sandbox/x').read())",
+    "tmp": """
+        import tempfile
+        open(tempfile.gettempdir() + "/x", "w").write("abc")
+        result = len(open("/sandbox/x").read())
+    """,
     "zip": """
         import zipfile
         with zipfile.ZipFile("z.zip", "w") as archive:
