@@ -65,50 +65,17 @@ EVERYTHING = (
 SCOPES = landlock.abi() >= 6
 """Whether landlock keeps signals and abstract sockets in, too."""
 
+
+def _all_but(*groups: list[str]) -> list[str]:
+    return [name for name in EVERYTHING if not any(name in group for group in groups)]
+
+
 HELD: dict[tuple[str, ...], list[str]] = {
     (): EVERYTHING,
-    ("uid",): EVERYTHING,
-    ("landlock",): EVERYTHING,
-    ("seccomp",): READING
-    + WRITING
-    + TOUCHING
-    + SEEING
-    + CONNECTING
-    + TALKING
-    + ABSTRACT
-    + SIGNALLING
-    + TRACING
-    + BOMBS,
-    ("namespaces",): READING
-    + WRITING
-    + TOUCHING
-    + CONNECTING
-    + TALKING
-    + ABSTRACT
-    + SIGNALLING
-    + TRACING
-    + MAKING
-    + BOMBS,
-    ("uid", "namespaces"): READING + WRITING + TOUCHING + CONNECTING + TALKING + SIGNALLING + TRACING + MAKING + BOMBS,
-    ("landlock", "seccomp"): READING
-    + WRITING
-    + TOUCHING
-    + SEEING
-    + CONNECTING
-    + TALKING
-    + SIGNALLING
-    + TRACING
-    + BOMBS,
+    ("uid", "namespaces"): _all_but(SEEING),
+    ("uid", "namespaces", "landlock"): _all_but(),
+    ("landlock", "seccomp"): _all_but(MAKING),
     ("namespaces", "seccomp"): READING + WRITING + CONNECTING + TRACING + BOMBS + (SIGNALS_ONLY + ABSTRACT) * SCOPES,
-    ("namespaces", "landlock"): READING
-    + WRITING
-    + TOUCHING
-    + SEEING
-    + CONNECTING
-    + TALKING
-    + SIGNALLING
-    + MAKING
-    + BOMBS,
 }
 """By levels that are left out, the attacks that the others still stop."""
 

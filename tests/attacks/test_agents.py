@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from actloop import AgentLogger, ChatMessage, CodeAgent, LogLevel, MessageRole, ScriptedModel, tool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 END = "<code>\nfinal_answer('the end')\n</code>"
 
@@ -89,7 +86,7 @@ class Attacked:
 
 
 @pytest.fixture
-def attacked() -> Iterator[Attacked]:
+def attacked() -> Attacked:
     return Attacked()
 
 

@@ -172,7 +172,7 @@ memory.add(
     def f(): return f() + 1
     f()
     """,
-    limits=SandboxLimits(wall=10.0, memory=128 << 20),
+    limits=SandboxLimits(wall=1.0, memory=64 << 20),
 )
 memory.add(
     "recursion-in-c",
