@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actloop.errors import AgentInterruptedError
-from actloop.runtime.ports import Asyncio, Blocking, Interrupt, iterate_now, run_now
+from actloop.executors.waiting import run_now
+from actloop.runtime.ports import Asyncio, Blocking, Interrupt, iterate_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

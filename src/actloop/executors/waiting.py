@@ -22,7 +22,7 @@ class BlockingWaiter:
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits through a `BlockingWaiter` only, and so never suspends."""
+    """The result of a coroutine that only ever blocks, and so never suspends."""
     try:
         work.send(None)
     except StopIteration as end:

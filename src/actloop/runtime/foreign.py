@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentToolExecutionError
 from actloop.executors.session import Finished, GuestFailure
+from actloop.executors.waiting import run_now
 from actloop.runtime.gateway import Raised, Returned
-from actloop.runtime.ports import Blocking, run_now
+from actloop.runtime.ports import Blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable

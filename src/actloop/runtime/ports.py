@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from actloop.errors import AgentInterruptedError
+from actloop.executors.waiting import run_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -108,16 +109,6 @@ class Port(Protocol):
     def close(self) -> None:
         """Free what the port holds."""
         ...
-
-
-def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never suspends."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return end.value
-    work.close()
-    raise RuntimeError("a coroutine that was run without an event loop suspended; await it under an asyncio runtime")
 
 
 def iterate_now(items: AsyncGenerator[T, None]) -> Generator[T]:
