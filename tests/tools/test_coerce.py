@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.tools.strategies import schemas, values
 
@@ -192,6 +192,7 @@ def test_a_list_written_out_is_read_back(value: list[int]) -> None:
 
 
 @settings(max_examples=300)
+@example([], {"type": "array", "items": {"type": []}})
 @given(values, schemas)
 def test_any_schema_gives_a_value_or_a_mismatch(value: Any, schema: Schema) -> None:
     try:

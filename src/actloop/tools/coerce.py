@@ -258,7 +258,9 @@ def _array(value: Any, schema: Schema, place: _Place) -> Any:
     if known and len(items) != len(known) and not isinstance(schema.get("items"), dict):
         raise MismatchError(expectation(schema), value, place.path, f"its length is {len(items)}, not {len(known)}")
     rest = schema_in(schema, "items")
-    exact = _EXACT.get(rest.get("type")) if not known and rest.keys() <= {"type", "description"} else None
+    kind = rest.get("type")
+    simple = isinstance(kind, str) and not known and rest.keys() <= {"type", "description"}
+    exact = _EXACT.get(kind) if simple else None
     if exact is not None and all(type(item) in exact for item in items):
         return items
     schemas = [*known[: len(items)], *([rest] * (len(items) - len(known)))]
