@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from abc import ABC, abstractmethod
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actloop.agents.checks import by_name, callback_registry, checked_variables, valid_name, whole_number
+from actloop.agents.checks import by_name, callback_registry, check_images, checked_variables, valid_name, whole_number
 from actloop.agents.prompting import (
     EMPTY_PROMPT_TEMPLATES,
     PromptTemplates,
@@ -112,7 +113,9 @@ class MultiStepAgent(ABC):
         self.prompt_templates = prompt_templates or EMPTY_PROMPT_TEMPLATES
         self.instructions = instructions
         self.max_steps = whole_number("max_steps", max_steps, least=0)
-        self.planning_interval = planning_interval and whole_number("planning_interval", planning_interval, least=1)
+        if planning_interval is not None:
+            whole_number("planning_interval", planning_interval, least=1)
+        self.planning_interval = planning_interval
         self.name = valid_name(name)
         self.description = description
         self.provide_run_summary = provide_run_summary
@@ -289,7 +292,12 @@ class MultiStepAgent(ABC):
                 yield item
 
     def interrupt(self) -> None:
-        """End every run of this agent that is under way; callable from any thread and from callbacks."""
+        """End every run of this agent that is under way; callable from any thread and from callbacks.
+
+        A program in the sandbox is interrupted at once, and so is everything that an asynchronous run waits for. A
+        blocking run that waits for a model or a synchronous tool ends when that returns (between two pieces, when the
+        reply is streamed).
+        """
         self._runs.interrupt()
 
     async def _items(self, run: Run, loop: Loop, begun: RunStarted | None, port: Port) -> AsyncGenerator[StreamItem]:
@@ -335,7 +343,8 @@ class MultiStepAgent(ABC):
     ) -> tuple[Run, Loop, RunStarted]:
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"a task is a text that is not empty; got {task!r}")
-        variables = checked_variables(additional_args)
+        variables = checked_variables(additional_args, {*self.tools, *self.managed_agents})
+        check_images(images)
         steps = self.max_steps if max_steps is None else whole_number("max_steps", max_steps, least=0)
         run = self._runs.begin(reset, partial(self._new_run, task, variables, steps))
         prompts = RunPrompts(self.prompt_templates, task, self._template_variables(), run.memory)
@@ -355,18 +364,19 @@ class MultiStepAgent(ABC):
         return run, self._make_loop(run, prompts, begun=bool(run.memory.steps)), begun
 
     def _new_run(self, task: str, variables: dict[str, Any], max_steps: int, inherited: Inherited) -> Run:
+        executor = self._executor()
         return Run(
             agent=self,
             agent_name=self.name or self.agent_name,
             task=task,
             model=self.model,
             memory=inherited.memory if inherited.memory is not None else self._new_memory(),
-            gateway=Gateway({**self.tools, **self.managed_agents}),
-            executor=self._executor(),
+            gateway=Gateway({**_functions(executor), **self.tools, **self.managed_agents}),
+            executor=executor,
             callbacks=self.step_callbacks,
             checks=tuple(self.final_answer_checks),
             variables={**inherited.variables, **variables},
-            new_variables=variables,
+            sent=inherited.sent,
             session=inherited.session,
             continues=inherited.previous.id if inherited.previous is not None else None,
             sinks=self._sinks(),
@@ -397,7 +407,7 @@ class MultiStepAgent(ABC):
             The final answer, or None.
         """
         run = self._runs.begin(False, partial(self._new_run, self.task or "", {}, 1))
-        run.keeps_steps = False
+        run.fold.keeps_steps = False
         run.fold.step = memory_step
         prompts = RunPrompts(self.prompt_templates, run.task, self._template_variables(), run.memory)
         loop = self._make_loop(run, prompts, begun=True, only=memory_step.step_number)
@@ -447,3 +457,9 @@ class MultiStepAgent(ABC):
             report += "\n\nFor more detail, here is a summary of this agent's work:\n"
             report += f"<summary_of_work>\n{told}\n</summary_of_work>"
         return report
+
+
+def _functions(executor: Any) -> dict[str, Any]:
+    """Plain functions of the user's that an executor offers to programs; they are called like tools."""
+    given: dict[str, Any] = getattr(executor, "additional_functions", None) or {}
+    return {name: function for name, function in given.items() if function is not getattr(builtins, name, None)}

@@ -27,8 +27,8 @@ def valid_name(name: str | None) -> str | None:
     return name
 
 
-def checked_variables(variables: dict[str, Any] | None) -> dict[str, Any]:
-    """`additional_args` of a run; each becomes a variable, so it needs a variable's name."""
+def checked_variables(variables: dict[str, Any] | None, taken: set[str]) -> dict[str, Any]:
+    """`additional_args` of a run; each becomes a variable, so it needs a variable's name, and not one of a tool."""
     if variables is None:
         return {}
     if not isinstance(variables, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -36,7 +36,21 @@ def checked_variables(variables: dict[str, Any] | None) -> dict[str, Any]:
     wrong = [name for name in variables if not str(name).isidentifier() or keyword.iskeyword(name)]
     if wrong:
         raise ValueError(f"additional_args must be named as Python variables are; these are not: {wrong}")
+    clashing = [name for name in variables if name in taken or name.startswith("__")]
+    if clashing:
+        raise ValueError(f"additional_args must not hide a tool or a name of Python's own; these do: {clashing}")
     return variables
+
+
+def check_images(images: Any) -> None:
+    """Images of a task are objects of Pillow's: a path or bytes would reach no model."""
+    if images is None:
+        return
+    if not isinstance(images, list | tuple):
+        raise TypeError(f"images must be a list of PIL images; got {type(images).__name__}")
+    for image in cast("list[Any]", images):
+        if not (hasattr(image, "save") and hasattr(image, "size")):
+            raise TypeError(f"images must be PIL images (PIL.Image.open(path) makes one); got {image!r}"[:300])
 
 
 def by_name(items: Sequence[Any], what: str) -> dict[str, Any]:

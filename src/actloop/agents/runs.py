@@ -23,6 +23,7 @@ class Inherited:
     memory: AgentMemory | None = None
     session: Session | None = None
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    sent: dict[str, Any] = field(default_factory=dict[str, Any])
     previous: Run | None = None
 
 
@@ -73,7 +74,7 @@ class Runs:
             memory.steps = previous.memory.steps.copy()
             return Inherited(memory=memory, variables=previous.variables, previous=previous)
         session, previous.session = previous.session, None
-        return Inherited(previous.memory, session, previous.variables, previous)
+        return Inherited(previous.memory, session, previous.variables, previous.sent, previous)
 
     def end(self, run: Run) -> None:
         """A run is over. The latest keeps its sandbox, so that the conversation can go on."""

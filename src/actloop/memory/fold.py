@@ -36,6 +36,8 @@ class MemoryFold:
         self.step: ActionStep | None = None
         self._plan_reply: ChatMessage | None = None
         self._plan_started = 0.0
+        self.keeps_steps = True
+        """Whether steps go into the memory; not when the caller puts them there."""
 
     def apply(self, event: events.Event) -> StreamItem | None:
         """Take one event; returns what a stream hands out for it.
@@ -64,14 +66,25 @@ class MemoryFold:
                 return self._finish(self.step, event)
             case events.RunFinished() if event.state in ("success", "max_steps_error"):
                 return FinalAnswerStep(event.answer)
+            case events.RunFinished() if self.step is not None and self.step.model_output is not None:
+                self._break_off(self.step, event)
             case _:
                 pass
         return None
 
     def keep(self, step: MemoryStep) -> None:
         """Put a finished step into the memory."""
-        if not isinstance(step, FinalAnswerStep):
+        if self.keeps_steps and not isinstance(step, FinalAnswerStep):
             self.memory.append(step)
+
+    def _break_off(self, step: ActionStep, event: events.RunFinished) -> None:
+        """Keep the step during which a run ended: what its program did so far has happened."""
+        self.step = None
+        step.error = error_of("AgentInterruptedError", "The run was interrupted here; a part may have been done.")
+        if event.state == "failed":
+            step.error = error_of("AgentError", f"The run failed here: {event.error_kind}: {event.error}")
+        step.timing = Timing(step.timing.start_time, event.time)
+        self.keep(step)
 
     def _begin(self, event: events.RunStarted) -> None:
         if self.memory.system_prompt.system_prompt != event.system_prompt:

@@ -27,6 +27,7 @@ class AgentMemory:
         self._written: list[ChatMessage] = []
         self._written_from: list[MemoryStep] = []
         self._cacheable = True
+        self._editable_in_place = False
 
     def reset(self) -> None:
         """Forget every step; the system prompt stays."""
@@ -35,6 +36,11 @@ class AgentMemory:
     def touch(self) -> None:
         """Say that a step was edited, so that all messages are written anew."""
         self._written_from = []
+
+    def touch_what_is_editable_in_place(self) -> None:
+        """As `touch`, if any step shows the model a list: its edits are not told, those of attributes are."""
+        if self._editable_in_place:
+            self.touch()
 
     def messages(self) -> list[ChatMessage]:
         """The conversation so far, as a model is sent it.
@@ -48,6 +54,7 @@ class AgentMemory:
             known, self._written = [], []
         for step in steps[len(known) :]:
             self._adopt(step)
+            self._editable_in_place |= step.editable_in_place
             self._written.extend(step.to_messages())
         self._written_from = steps if self._cacheable else []
         return self._written.copy()

@@ -87,6 +87,11 @@ class _InputMessages:
 class MemoryStep(_Watched):
     """Base class of everything in `AgentMemory.steps`."""
 
+    @property
+    def editable_in_place(self) -> bool:
+        """Whether what the model is shown may change without an attribute being set."""
+        return True
+
     def dict(self) -> dict[str, Any]:
         """The step as plain data."""
         return {item.name: plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
@@ -150,6 +155,11 @@ class ActionStep(MemoryStep):
         data["observations_images"] = [image.tobytes() for image in images] if images else None
         return data
 
+    @property
+    def editable_in_place(self) -> bool:
+        """As in `MemoryStep`."""
+        return bool(self.observations_images) or isinstance(self.model_output, list)
+
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The model's words as its own turn, then the outcome as the answer to it."""
         messages: list[ChatMessage] = []
@@ -182,6 +192,11 @@ class PlanningStep(MemoryStep):
     timing: Timing
     token_usage: TokenUsage | None = None
 
+    @property
+    def editable_in_place(self) -> bool:
+        """As in `MemoryStep`."""
+        return False
+
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The plan as the model's own turn, and the word to carry it out; nothing when a new plan is being made."""
         if summary_mode:
@@ -209,6 +224,11 @@ class TaskStep(MemoryStep):
             super().__setattr__("prompt", f"{before}{value}{after}" if found else None)
         super().__setattr__(name, value)
 
+    @property
+    def editable_in_place(self) -> bool:
+        """As in `MemoryStep`."""
+        return bool(self.task_images)
+
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:  # noqa: ARG002
         """The task, and its images once."""
         content: list[dict[str, Any]] = [{"type": "text", "text": self.prompt or f"New task:\n{self.task}"}]
@@ -223,6 +243,11 @@ class SystemPromptStep(MemoryStep):
 
     system_prompt: str
     examples: list[ChatMessage] = field(default_factory=list[ChatMessage])
+
+    @property
+    def editable_in_place(self) -> bool:
+        """As in `MemoryStep`."""
+        return False
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The prefix of every conversation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actloop.errors import AgentInterruptedError
 from actloop.executors.session import Call, Finished, Printed, RemoteTool, Session
@@ -58,7 +58,7 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
 async def prepare(run: Run, port: Port) -> None:
     """Hand a run's variables to its sandbox before the model is asked: one that cannot be sent then costs nothing."""
     if run.session is not None and run.session.alive:
-        await define(run, run.session, port, run.new_variables)
+        await define(run, run.session, port)
     elif hasattr(run.executor, "open_session") and run.variables:
         await open_session(run, port)
 
@@ -70,17 +70,21 @@ async def open_session(run: Run, port: Port) -> Session:
     run.close()
     session: Session = await run.executor.open_session(port)
     run.session = session
-    await define(run, session, port, run.variables)
+    run.sent = {}
+    await define(run, session, port)
     return session
 
 
-async def define(run: Run, session: Session, port: Port, variables: dict[str, Any]) -> None:
-    """Tell a session of the run's tools and of variables."""
+async def define(run: Run, session: Session, port: Port) -> None:
+    """Tell a session of the run's tools, and of variables that are new or were set anew on the host."""
+    known, unknown = run.sent, object()
+    variables = {name: value for name, value in run.variables.items() if known.get(name, unknown) is not value}
     tools = [
-        RemoteTool(run.gateway.code_names[name], is_async(tool), signature(tool))
+        RemoteTool(run.gateway.code_names[name], is_async(tool), signature(tool) if hasattr(tool, "inputs") else "")
         for name, tool in run.gateway.tools.items()
     ]
     await session.define(port, tools=tools, variables=variables)
+    run.sent = dict(run.variables)
 
 
 class _Program:

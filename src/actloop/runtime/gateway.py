@@ -105,7 +105,9 @@ class Gateway:
             raise AgentToolCallError(f"there is no tool named {name!r}; there are: {', '.join(sorted(self.tools))}")
         if name == FINAL_ANSWER:
             args, kwargs = _one_answer(tool, args, kwargs)
-        bound = bind_arguments(tool, args, kwargs)
+        # A plain function that the user's executor offers says nothing of its arguments.
+        bound = bind_arguments(tool, args, kwargs) if hasattr(tool, "inputs") else dict(kwargs)
+        positional = () if hasattr(tool, "inputs") else args
 
         async def awaited(make: Callable[[], Any]) -> Any:
             with within():
@@ -113,10 +115,10 @@ class Gateway:
 
         def called() -> Any:
             with within():
-                return tool(**bound)
+                return tool(*positional, **bound)
 
         if is_async(tool):
-            return await port.wait_for(partial(awaited, partial(tool, **bound)))
+            return await port.wait_for(partial(awaited, partial(tool, *positional, **bound)))
         value = await port.call(called)
         if inspect.isawaitable(value):
             return await port.wait_for(partial(awaited, lambda: value))

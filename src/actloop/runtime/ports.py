@@ -152,6 +152,7 @@ class Blocking:
         found = dict(poll.poll(None if timeout is None else max(0.0, timeout * 1000)))
         if self._wake[0] in found:
             self.interrupt.check()
+            os.read(self._wake[0], 64)  # one that was served already
         return fd in found
 
     def _wake_up(self) -> None:
@@ -187,7 +188,7 @@ class Blocking:
         return _BlockingHandle(self._pool.submit(context.run, lambda: run_now(work())))
 
     def close(self) -> None:
-        """Close the pipe, and wait for threads that are still at work."""
+        """Close the pipe; threads that are still at work end by themselves."""
         if self._wake is not None:
             self.interrupt.remove_waker(self._wake_up)
             wake, self._wake = self._wake, None

@@ -73,11 +73,10 @@ class Run:
         gateway: The only way to a tool.
         executor: Opens the sandbox session when a program comes; None for an agent that runs none.
         variables: Extra variables of the conversation, by name.
-        new_variables: Those that came with this run's task.
+        sent: Those that the sandbox session was given, as they were then.
         session: The sandbox, once there is one.
         continues: Id of the run whose conversation this one continues.
         prepared: Whether an executor without sessions was given the tools and variables.
-        keeps_steps: Whether finished steps go into the memory; not when the caller puts them there.
         sinks: Told of every event, in order.
         stream: Whether replies are streamed.
     """
@@ -92,10 +91,9 @@ class Run:
     callbacks: CallbackRegistry | None = None
     checks: Sequence[Callable[..., Any]] = ()
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
-    new_variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    sent: dict[str, Any] = field(default_factory=dict[str, Any])
     session: Session | None = None
     continues: str | None = None
-    keeps_steps: bool = True
     prepared: bool = False
     sinks: Sequence[EventSink] = ()
     stream: bool = False
@@ -147,10 +145,8 @@ class Run:
         if self.callbacks:
             with self.active():
                 self.callbacks.callback(step, agent=self.agent)
-            # A callback may have edited any step in a way that no attribute tells of.
-            self.memory.touch()
-        if self.keeps_steps:
-            self.fold.keep(step)
+            self.memory.touch_what_is_editable_in_place()
+        self.fold.keep(step)
 
     @contextmanager
     def active(self) -> Generator[None]:
