@@ -228,6 +228,17 @@ def test_doctor_tells_what_holds() -> None:
     assert "seccomp" in text.stdout
 
 
+def test_doctor_tries_whether_the_journal_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (broken,) = json.loads(actloop("doctor", "--json", ACTLOOP_HOME=str(tmp_path / "file")).stdout)["journal"]
+    assert not broken["ok"]
+    assert "cannot be written" in broken["detail"]
+    assert "ACTLOOP_HOME" in broken["remedy"]
+    (sound,) = json.loads(actloop("doctor", "--json", ACTLOOP_HOME=str(tmp_path / "new")).stdout)["journal"]
+    assert sound["ok"]
+    assert sound["detail"].endswith(", 0 runs")
+
+
 def test_hostile_words_in_a_file_of_runs(service: Service) -> None:
     service.replies = [ANSWER]
     assert actloop("evil \x1b]0;owned\x07 \u202e task", *service.options).returncode == 0

@@ -169,11 +169,14 @@ def _journal() -> Finding:
     journal = default_journal()
     if isinstance(journal, NullJournal):
         return Finding("journal", True, "off, by ACTLOOP_JOURNAL")
+    assert isinstance(journal, SQLiteJournal)
     try:
+        journal.check()
         count = len(journal.runs(limit=None))
     except JournalError as error:
-        return Finding("journal", False, str(error), "set ACTLOOP_HOME to a folder that can be written")
-    where = journal.path if isinstance(journal, SQLiteJournal) else ""
+        remedy = "set ACTLOOP_HOME to a folder that can be written, or ACTLOOP_JOURNAL=off to keep no record"
+        return Finding("journal", False, str(error), remedy)
+    where = journal.path
     return Finding("journal", True, f"{where}, {count:,} runs")
 
 

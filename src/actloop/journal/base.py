@@ -112,7 +112,9 @@ class MemoryJournal(Journal):
         self._runs: dict[str, list[Event]] = {}
 
     def append(self, run_id: str, event: Event) -> None:
-        """Note an event of a run."""
+        """Note an event of a run. Events that are only passing are not kept."""
+        if event.passing:
+            return
         with self._lock:
             self._runs.setdefault(run_id, []).append(event)
 

@@ -134,6 +134,24 @@ class SQLiteJournal(Journal):
             )
         return summarise(name, (event for (data,) in rows if (event := decode(data)) is not None))
 
+    def check(self) -> None:
+        """Try whether the journal can be written; its folder and file are made if need be.
+
+        Raises:
+            JournalError: It cannot.
+        """
+        with self._lock:
+            try:
+                self._repairing(self._take_write_lock)
+            except (sqlite3.Error, OSError) as error:
+                self._disconnect()
+                raise JournalError(f"the journal {self.path} cannot be written: {error}") from error
+
+    def _take_write_lock(self) -> None:
+        connection = self._connect()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
     def close(self) -> None:
         """Write what waits, if it can be written now, and close the file."""
         with self._lock:
