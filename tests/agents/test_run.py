@@ -31,6 +31,7 @@ from actloop import (
 from actloop.errors import InterpreterError
 from actloop.journal.sqlite import SQLiteJournal
 from actloop.memory.fold import replayed
+from actloop.values.events import ToolCalled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,6 +298,9 @@ def test_a_variable_that_cannot_be_sent_costs_no_model_call() -> None:
         ({"max_steps": "3"}, "max_steps"),
         ({"additional_args": {"no name": 1}}, "no name"),
         ({"additional_args": [1]}, "additional_args"),
+        ({"additional_args": {"final_answer": 1}}, "hide a tool"),
+        ({"additional_args": {"__builtins__": 1}}, "Python's own"),
+        ({"images": ["not-an-image.png"]}, "PIL"),
     ],
 )
 def test_bad_input_is_refused_before_anything_happens(options: dict[str, Any], complaint: str) -> None:
@@ -500,3 +504,50 @@ def test_the_memory_is_rebuilt_from_the_journal(tmp_path: Path) -> None:
         assert isinstance(last, ActionStep)
         assert (last.action_output, last.is_final_answer) == ({"sum": 3}, True)
     journal.close()
+
+
+def test_functions_of_the_executor_pass_the_gateway() -> None:
+    async def later(value: int) -> int:
+        await asyncio.sleep(0)
+        return value + 1
+
+    def double(value: int) -> int:
+        return 2 * value
+
+    journal = MemoryJournal()
+    kwargs = {"additional_functions": {"double": double, "later": later}}
+    code = answer("double(later(1))")
+    with agent([code, code], executor_kwargs=kwargs, journal=journal) as one:
+        assert one.run("blocking") == 4
+        assert asyncio.run(one.arun("awaited")) == 4
+        called = [event.name for event in journal.events(journal.runs()[0].id) if isinstance(event, ToolCalled)]
+        assert called == ["later", "double", "final_answer"]
+
+
+def test_edited_state_reaches_a_continued_conversation() -> None:
+    with agent([answer("x"), answer("x + y")]) as one:
+        one.state["x"] = 5
+        assert one.run("first") == 5
+        one.state["x"] = 9
+        one.state["y"] = 1
+        assert one.run("second", reset=False) == 10
+
+
+def test_a_callback_does_not_make_steps_be_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    original = ActionStep.to_messages
+
+    def counting(self: ActionStep, summary_mode: bool = False) -> list[ChatMessage]:
+        written.append(self.step_number)
+        return original(self, summary_mode)
+
+    monkeypatch.setattr(ActionStep, "to_messages", counting)
+    seen: list[object] = []
+    with agent([*(program(str(i)) for i in range(20)), answer("1")], step_callbacks=[seen.append], max_steps=30) as one:
+        one.run("many")
+    assert written == list(range(1, 21))
+
+
+def test_the_old_name_of_steps() -> None:
+    with pytest.warns(FutureWarning, match="steps"):
+        assert RunResult(messages=[{"a": 1}]).steps == [{"a": 1}]

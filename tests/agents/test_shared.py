@@ -89,6 +89,9 @@ def test_interrupting_a_program_keeps_the_sandbox(code: str) -> None:
             one.run("number=1")
         timer.join()
         assert one.run("go on", reset=False) == 3
+        told = "\n".join(message.text for message in one.memory.messages())
+        assert code in told
+        assert "interrupted here" in told
 
 
 def test_interrupting_a_program_that_will_not_end() -> None:

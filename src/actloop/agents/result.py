@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from actloop.values.usage import Timing, TokenUsage
 
 
-@dataclass
 class RunResult:
     """A run's answer and what it took.
 
@@ -23,12 +22,37 @@ class RunResult:
         run_id: Id under which the journal holds the run.
     """
 
-    output: Any | None = None
-    state: Literal["success", "max_steps_error"] | None = None
-    steps: list[dict[str, Any]] | None = None
-    token_usage: TokenUsage | None = None
-    timing: Timing | None = None
-    run_id: str | None = None
+    def __init__(
+        self,
+        output: Any | None = None,
+        state: Literal["success", "max_steps_error"] | None = None,
+        steps: list[dict[str, Any]] | None = None,
+        token_usage: TokenUsage | None = None,
+        timing: Timing | None = None,
+        messages: list[dict[str, Any]] | None = None,
+        *,
+        run_id: str | None = None,
+    ) -> None:
+        if messages is not None:
+            if steps is not None:
+                raise ValueError("messages is the old name of steps: give one of them")
+            _warn_of_messages()
+            steps = messages
+        self.output = output
+        self.state = state
+        self.steps = steps
+        self.token_usage = token_usage
+        self.timing = timing
+        self.run_id = run_id
+
+    @property
+    def messages(self) -> list[dict[str, Any]] | None:
+        """The old name of `steps`."""
+        _warn_of_messages()
+        return self.steps
+
+    def __repr__(self) -> str:
+        return f"RunResult(output={self.output!r}, state={self.state!r}, run_id={self.run_id!r})"
 
     def dict(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -40,3 +64,7 @@ class RunResult:
             "timing": self.timing.dict() if self.timing is not None else None,
             "run_id": self.run_id,
         }
+
+
+def _warn_of_messages() -> None:
+    warnings.warn("RunResult.messages is the old name of RunResult.steps", FutureWarning, stacklevel=3)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import InterpreterError
 from actloop.executors.guest_session import GuestProcess, GuestSession
-from actloop.executors.session import Call, Finished, Printed, RemoteTool, SandboxLimits
+from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits
 from actloop.executors.waiting import BlockingWaiter, run_now
 from actloop.guest import BASE_BUILTIN_MODULES
 
@@ -57,25 +57,6 @@ class PythonExecutor(ABC):
         Raises:
             InterpreterError: It failed.
         """
-
-
-class _SessionWithFunctions(GuestSession):
-    """A session that answers calls of the executor's own functions by itself."""
-
-    functions: Mapping[str, Callable[..., Any]] = {}
-
-    async def receive(self, waiter: Waiter) -> Call | Printed | Finished:
-        """As in `Session`; calls of functions are performed here, in the caller's thread."""
-        while True:
-            event = await super().receive(waiter)
-            if not isinstance(event, Call) or event.name not in self.functions:
-                return event
-            try:
-                value = call_on_host(self.functions[event.name], event.args, event.kwargs)
-            except Exception as error:
-                await self.fail(event.id, type(error).__name__, str(error), waiter)
-            else:
-                await self.answer(event.id, value, waiter)
 
 
 class GuestExecutor(PythonExecutor):
@@ -166,12 +147,9 @@ class GuestExecutor(PythonExecutor):
             "imports": self.authorized_imports,
             "limits": dataclasses.asdict(self.limits),
         }
-        session = _SessionWithFunctions(await _in_thread(lambda: self.spawn(config), waiter), self.limits)
+        session = GuestSession(await _in_thread(lambda: self.spawn(config), waiter), self.limits)
         try:
             await session.wait_ready(waiter)
-            if self.additional_functions:
-                await session.define(waiter, tools=_remote(self.additional_functions))
-                session.functions = self.additional_functions
         except BaseException:
             session.close()
             raise
@@ -234,13 +212,17 @@ class GuestExecutor(PythonExecutor):
             session = await self.open_session(self._waiter)
             assert isinstance(session, GuestSession)
             self._session = session
-            await session.define(self._waiter, tools=_remote(self._tools), variables=self._variables)
+            await session.define(self._waiter, tools=_remote(self._callable()), variables=self._variables)
         return self._session
+
+    def _callable(self) -> dict[str, Any]:
+        """What programs may call when the executor is called without an agent."""
+        return {**self.additional_functions, **self._tools}
 
     async def _answer(self, session: GuestSession, call: Call) -> tuple[Any] | None:
         """Perform a call; a final answer in a tuple of one, if it was that."""
         try:
-            value = call_on_host(self._tools[call.name], call.args, call.kwargs)
+            value = call_on_host(self._callable()[call.name], call.args, call.kwargs)
         except Exception as error:
             await session.fail(call.id, type(error).__name__, str(error), self._waiter)
             return None
