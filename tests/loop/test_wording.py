@@ -155,3 +155,9 @@ def test_repetition_is_noted_after_what_came_of_it() -> None:
     assert (wording.noting_repetition(step).error or "").startswith("KeyError: 'a'\nThis is the same program")
     step = StepFinished(number=2, observation="1")
     assert (wording.noting_repetition(step).observation or "").startswith("1\nThis is the same program")
+
+
+def test_what_is_left_out_is_counted_before_marks_are_put_in() -> None:
+    text = wording.printed("Task: a\n" * 100, 30)
+    assert "[... 769 characters left out ...]" in text
+    assert text.startswith("> Task: a\n> Task: a\n")

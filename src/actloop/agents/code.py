@@ -97,8 +97,13 @@ class CodeAgent(MultiStepAgent):
                 "Any other PythonExecutor can be passed as executor="
             )
         from actloop.executors.local import LocalPythonExecutor
+        from actloop.executors.session import SandboxLimits
 
-        options: dict[str, Any] = {"max_print_outputs_length": self.max_print_outputs_length} | self.executor_kwargs
+        options = dict(self.executor_kwargs)
+        # The loop cuts what the model is shown. The sandbox's own limit only has to let that much through.
+        kept = (options.get("limits") or SandboxLimits()).output
+        if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:
+            options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
         return LocalPythonExecutor(self.additional_authorized_imports, **options)
 
     def __enter__(self) -> CodeAgent:

@@ -108,6 +108,9 @@ class NoInput:
         raise io.UnsupportedOperation("fileno")
 
 
+OUTPUT_NOTICE = "\n... output cut: more than LIMIT characters were printed; print less, such as a count or a slice\n"
+"""What ends the output of a snippet that printed too much, with its limit for LIMIT."""
+
 NO_INPUT = "input() is not available: nobody can type here"
 
 
@@ -147,10 +150,7 @@ class Output:
                 if size > self._left:
                     if self._left < 0:
                         return
-                    text = (
-                        f"{text[: self._left]}\n... output cut: more than {self._limit:,} characters were printed;"
-                        " print less, such as a count or a slice\n"
-                    )
+                    text = text[: self._left] + OUTPUT_NOTICE.replace("LIMIT", f"{self._limit:,}")
                     self._left = -1
                 else:
                     self._left -= size

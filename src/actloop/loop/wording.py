@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.guest import OUTPUT_NOTICE
 from actloop.loop.preview import preview, type_name
 from actloop.loop.source import parsed
 
@@ -34,6 +35,7 @@ _MOST_KEYS = 15
 _MISTAKEN = frozenset({"TypeError", "ValueError", "KeyError", "LookupError", "AttributeError", "IndexError"})
 _NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\d)")
 _NOTHING = "The program ended without printing anything and without an answer."
+_SANDBOX_NOTICE = re.compile(re.escape(OUTPUT_NOTICE).replace("LIMIT", r"[\d,]{1,20}") + r"\Z")
 
 _LABEL = re.compile(
     r"^(?=[ \t]*(?:Observation|Thought|Task|Tools|Error|New task)[ \t]*:)", re.MULTILINE | re.IGNORECASE
@@ -69,8 +71,11 @@ def variables(given: Mapping[str, Any]) -> str:
 
 
 def printed(logs: str, limit: int = OUTPUT_LIMIT) -> str:
-    """What a program printed."""
-    return cut(neutral(logs.rstrip("\n")), limit)
+    """What a program printed, cut for the model; the sandbox's notice that it kept no more stays whole."""
+    kept = _SANDBOX_NOTICE.sub("", logs)
+    notice = logs[len(kept) :].rstrip("\n")
+    # Cut first: the count is of what was printed, without the marks that make it neutral.
+    return neutral(cut(kept.rstrip("\n"), limit)) + notice
 
 
 def ran(output: Any, logs: str, limit: int = OUTPUT_LIMIT, uses: Sequence[ToolUse] = ()) -> str:
@@ -98,7 +103,7 @@ def _returned(use: ToolUse) -> str:
 
 def failed(failure: GuestFailure, uses: Sequence[ToolUse] = ()) -> str:
     """The error of a program: kind, message, offending line and a hint; `uses` are the tool calls that went well."""
-    message = cut(neutral(failure.message), _MESSAGE_LIMIT)
+    message = neutral(cut(failure.message, _MESSAGE_LIMIT))
     text = f"{failure.kind}: {message}" if message else failure.kind
     source = failure.source.strip()
     if source:
