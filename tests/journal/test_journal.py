@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from actloop.values.messages import ChatMessage, ChatMessageStreamDelta, Message
 from actloop.values.usage import TokenUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 
@@ -262,21 +262,101 @@ journal.close()
         assert len(list(journal.events("run1"))) >= 2
 
 
-def test_a_locked_file_delays_but_loses_nothing(
+@contextmanager
+def locked(path: Path) -> Generator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def numbers_of(journal: Journal, run: str) -> list[int]:
+    return [event.number for event in journal.events(run) if isinstance(event, events.StepStarted)]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("connected", [True, False])
+def test_an_append_does_not_wait_for_a_lock(
+    stored: SQLiteJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    monkeypatch.setattr("actloop.journal.sqlite.LOCK_SECONDS", 600.0)
+    stored.append("run1", events.StepStarted(number=0))
+    if not connected:
+        stored.close()
+    with locked(stored.path):
+        for number in range(1, 40):
+            stored.append("run1", events.StepStarted(number=number))
+    stored.append("run1", events.StepStarted(number=40))
+    assert numbers_of(stored, "run1") == list(range(41))
+    assert caplog.text == ""
+
+
+def test_a_lock_that_stays_is_told_of_and_nothing_is_lost(
     stored: SQLiteJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actloop.journal.sqlite.LOCK_SECONDS", 0.05)
-    monkeypatch.setattr("actloop.journal.sqlite.RETRY_SECONDS", 0.0)
-    stored.append("run1", started())
-    stored.close()
+    monkeypatch.setattr("actloop.journal.sqlite.LOCK_SECONDS", 0.0)
     caplog.set_level(logging.WARNING)
-    with closing(sqlite3.connect(stored.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    stored.append("run1", events.StepStarted(number=0))
+    with locked(stored.path):
         stored.append("run1", events.StepStarted(number=1))
-        other.execute("ROLLBACK")
-    stored.append("run1", events.StepStarted(number=2))
-    assert [type(event).__name__ for event in stored.events("run1")] == ["RunStarted", "StepStarted", "StepStarted"]
+        stored.append("run1", events.StepStarted(number=2))
+        assert caplog.text.count("cannot be written (database is locked)") == 1
+    assert numbers_of(stored, "run1") == [0, 1, 2]
     assert "nothing was lost" in caplog.text
+
+
+def test_the_last_event_of_a_run_is_written_before_the_next_attempt_is_due(
+    stored: SQLiteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actloop.journal.sqlite.LOCKED_RETRY_SECONDS", 600.0)
+    stored.append("run1", started())
+    with locked(stored.path):
+        stored.append("run1", events.StepStarted(number=1))
+    stored.append("run1", events.RunFinished(state="success", answer=1))
+    with closing(SQLiteJournal(stored.path)) as other:
+        assert other.runs()[0].state == "success"
+
+
+def test_closing_tells_what_a_lock_kept_from_being_written(
+    stored: SQLiteJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actloop.journal.sqlite.LOCK_SECONDS", 0.1)
+    stored.append("run1", events.StepStarted(number=0))
+    with locked(stored.path):
+        stored.append("run1", events.StepStarted(number=1))
+        stored.close()
+    assert "cannot be written (database is locked)" in caplog.text
+    assert numbers_of(stored, "run1") == [0, 1]
+
+
+def test_closing_waits_for_a_lock(stored: SQLiteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actloop.journal.sqlite.LOCK_SECONDS", 60.0)
+    stored.append("run1", events.StepStarted(number=0))
+    with locked(stored.path) as other:
+        stored.append("run1", events.StepStarted(number=1))
+        timer = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+        timer.start()
+        stored.close()
+        timer.join()
+    with closing(SQLiteJournal(stored.path)) as again:
+        assert numbers_of(again, "run1") == [0, 1]
+
+
+def test_what_waits_is_written_when_the_process_ends(own_home: Path) -> None:
+    program = """
+import sqlite3, sys
+from actloop.journal.sqlite import SQLiteJournal
+from actloop.values.events import StepStarted
+journal = SQLiteJournal(sys.argv[1])
+journal.append("run1", StepStarted(number=0))
+other = sqlite3.connect(sys.argv[1], isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+journal.append("run1", StepStarted(number=1))
+other.close()
+"""
+    path = own_home / "journal.db"
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+    with closing(SQLiteJournal(path)) as journal:
+        assert numbers_of(journal, "run1") == [0, 1]
 
 
 def test_kinds_of_a_newer_version_are_left_out_on_reading(stored: SQLiteJournal) -> None:

@@ -203,10 +203,7 @@ def default_journal() -> Journal:
         return NullJournal()
     path = data_folder() / "journal.db"
     if path not in _shared:
-        import atexit
-
         from actloop.journal.sqlite import SQLiteJournal
 
-        journal = _shared.setdefault(path, SQLiteJournal(path))
-        atexit.register(journal.close)
+        _shared.setdefault(path, SQLiteJournal(path))
     return _shared[path]

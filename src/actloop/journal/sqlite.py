@@ -6,6 +6,7 @@ process, though not always a power cut). Several threads and processes may appen
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import sys
@@ -34,7 +35,11 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_of_run ON events (run);
 """
 LOCK_SECONDS = 2.0
+"""How long a lock that another process holds is waited for where nobody is kept from work: on reading and closing."""
+APPEND_LOCK_SECONDS = 0.02
+"""As `LOCK_SECONDS`, for an append, which an event loop may be waiting for: what is not written then waits its turn."""
 RETRY_SECONDS = 1.0
+LOCKED_RETRY_SECONDS = 0.1
 WAITING_LIMIT = 8 * 1024 * 1024
 CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -49,8 +54,9 @@ class SQLiteJournal(Journal):
     """The record of runs in the file at `path`.
 
     A journal that cannot be written never ends a run: a warning is logged once, what could not be written waits in
-    memory (up to 8 MiB, then it is lost), and every second one more attempt is made. A corrupt file is moved aside and
-    a fresh one begun.
+    memory (up to 8 MiB, then it is lost), and every second one more attempt is made. What finds the file locked waits,
+    too, in order; it is written with a later event, on reading, on closing or when the process ends. A corrupt file is
+    moved aside and a fresh one begun.
 
     Args:
         path: The database file; its folder is made if need be. Both are for the user alone.
@@ -66,6 +72,8 @@ class SQLiteJournal(Journal):
         self._lost = 0
         self._failed = False
         self._retry_at = 0.0
+        self._locked_since: float | None = None
+        self._patience = APPEND_LOCK_SECONDS
         _journals.add(self)
 
     def append(self, run_id: str, event: Event) -> None:
@@ -85,6 +93,8 @@ class SQLiteJournal(Journal):
                     self._fail(error)
                     self._wait(row)
             if type(event) is RunFinished:
+                if self._waiting and self._locked_since is not None:
+                    self._flush()  # there may be no later event to be written with
                 self._numbers.pop(run_id, None)
 
     def events(self, run_id: str) -> Iterator[Event]:
@@ -92,6 +102,7 @@ class SQLiteJournal(Journal):
         from actloop.journal.encoding import decode
 
         with self._reading():
+            self._flush()
             matching = self._query(
                 "SELECT number, id FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC LIMIT 6",
                 run_id,
@@ -118,6 +129,7 @@ class SQLiteJournal(Journal):
     def runs(self, limit: int | None = 20) -> list[RunSummary]:
         """Summaries of the latest runs, newest first."""
         with self._reading():
+            self._flush()
             newest = self._query(
                 "SELECT number, id FROM runs ORDER BY number DESC LIMIT ?", -1 if limit is None else limit
             )
@@ -142,7 +154,8 @@ class SQLiteJournal(Journal):
         """
         with self._lock:
             try:
-                self._repairing(self._take_write_lock)
+                with self._patient():
+                    self._repairing(self._take_write_lock)
             except (sqlite3.Error, OSError) as error:
                 self._disconnect()
                 raise JournalError(f"the journal {self.path} cannot be written: {error}") from error
@@ -155,9 +168,8 @@ class SQLiteJournal(Journal):
     def close(self) -> None:
         """Write what waits, if it can be written now, and close the file."""
         with self._lock:
-            if self._waiting:
-                self._retry_at = 0.0
-                self._try_again()
+            with self._patient():
+                self._flush()
             self._disconnect()
 
     def hold(self) -> None:
@@ -174,7 +186,7 @@ class SQLiteJournal(Journal):
 
     def __del__(self) -> None:
         if not sys.is_finalizing():  # when the interpreter ends, what this needs may be gone already
-            self._disconnect()
+            self.close()
 
     # --- writing
 
@@ -214,6 +226,12 @@ class SQLiteJournal(Journal):
             self._lost += 1
         self._try_again()
 
+    def _flush(self) -> None:
+        """Write what waits now, if that can be done."""
+        if self._waiting:
+            self._retry_at = 0.0
+            self._try_again()
+
     def _try_again(self) -> None:
         if time.monotonic() < self._retry_at:
             return
@@ -224,6 +242,7 @@ class SQLiteJournal(Journal):
             return
         self._waiting.clear()
         self._waiting_size = 0
+        self._locked_since = None
         if self._failed:
             self._failed = False
             lost = f"; {self._lost} events were lost meanwhile" if self._lost else "; nothing was lost"
@@ -231,8 +250,17 @@ class SQLiteJournal(Journal):
             self._lost = 0
 
     def _fail(self, error: Exception) -> None:
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        self._disconnect()
+        now = time.monotonic()
+        if _is_locked(error):
+            self._retry_at = now + LOCKED_RETRY_SECONDS
+            if self._locked_since is None:
+                self._locked_since = now
+            if now - self._locked_since < LOCK_SECONDS:
+                return  # others write, too: no reason to worry the user yet
+        else:
+            self._retry_at = now + RETRY_SECONDS
+            self._locked_since = None
+            self._disconnect()
         if not self._failed:
             self._failed = True
             _warn(
@@ -248,7 +276,8 @@ class SQLiteJournal(Journal):
     def _reading(self) -> Generator[None]:
         with self._lock:
             try:
-                yield
+                with self._patient():
+                    yield
             except (sqlite3.Error, OSError) as error:
                 self._disconnect()
                 raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
@@ -260,12 +289,26 @@ class SQLiteJournal(Journal):
 
     # --- the file
 
+    @contextmanager
+    def _patient(self) -> Generator[None]:
+        """Wait longer for locks meanwhile."""
+        self._be_patient(LOCK_SECONDS)
+        try:
+            yield
+        finally:
+            self._be_patient(APPEND_LOCK_SECONDS)
+
+    def _be_patient(self, seconds: float) -> None:
+        self._patience = seconds
+        if self._connection is not None:
+            self._connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(
-                self.path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=32
+                self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=32
             )
             try:
                 _prepare(connection, self.path)
@@ -345,6 +388,10 @@ def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in CORRUPT
 
 
+def _is_locked(error: Exception) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_BUSY
+
+
 def _warn(message: str, *values: object) -> None:
     import logging
 
@@ -353,6 +400,12 @@ def _warn(message: str, *values: object) -> None:
 
 _journals: weakref.WeakSet[SQLiteJournal] = weakref.WeakSet()
 _held: list[SQLiteJournal] = []
+
+
+@atexit.register
+def _close_all() -> None:
+    for journal in list(_journals):
+        journal.close()
 
 
 def _before_fork() -> None:
