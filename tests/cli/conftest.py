@@ -47,6 +47,7 @@ class Service:
     port: int = 0
     replies: list[str] = field(default_factory=list[str])
     requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    keys: list[str] = field(default_factory=list[str])
     asked: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -64,6 +65,7 @@ def service() -> Iterator[Service]:
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             service.requests.append(request)
+            service.keys.append(self.headers["Authorization"])
             service.asked.set()
             reply = service.replies.pop(0) if service.replies else "<code>\nfinal_answer('no more replies')\n</code>"
             usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

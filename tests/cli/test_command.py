@@ -107,6 +107,32 @@ def test_wrong_use(arguments: list[str], told: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--tools", "hammer"],
+        ["--tools", "no.mod:x"],
+        ["--tools", "json:dumps"],
+        ["--tools", "python_interpreter,python_interpreter"],
+        ["--imports", "not_installed_anywhere"],
+    ],
+)
+def test_wrong_tools_and_imports_are_told_of_before_the_model_is_made(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "broken.gguf").write_bytes(b"no model at all")
+    done = actloop("t", "--model-id", str(tmp_path / "broken.gguf"), *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert arguments[0] in done.stderr
+
+
+def test_a_key_in_the_environment_does_not_choose_the_model(service: Service) -> None:
+    done = actloop("t", "--model-id", "no-such-file.gguf", ACTLOOP_API_KEY="exported")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "embedded models" in done.stderr
+    done = actloop("t", "--model-id", "m", *service.options[:2], ACTLOOP_API_KEY="exported")
+    assert done.returncode == 0, done.stderr
+    assert service.keys == ["Bearer exported"]
+
+
 def test_tasks_from_standard_input_and_tasks_named_like_commands(service: Service) -> None:
     service.replies = [ANSWER] * 3
     assert actloop("-", *service.options, given="From a pipe?\n").returncode == 0

@@ -92,7 +92,7 @@ def run(
         model_type=model_type,
         model_id=model_id,
         api_base=api_base,
-        api_key=setup.api_key_of(api_key),
+        api_key=api_key,
         imports=import_names,
         tools=tool_names,
         max_steps=max_steps,

@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from actloop.cli.setup import Settings, make_agent, make_model
+from actloop.cli.setup import Settings, make_agent, make_executor, make_model, make_tools
 from actloop.errors import AgentError, AgentInterruptedError
 from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.values.events import RunStarted
@@ -76,9 +76,11 @@ def _run(agent: CodeAgent, task: str, *, reset: bool) -> int:
 @contextmanager
 def _agent(settings: Settings) -> Generator[CodeAgent]:
     logger = JsonLogger() if settings.as_json else AgentLogger(settings.verbosity)
+    # What the user may have got wrong comes first: a model takes long to fetch and load.
+    tools, executor = make_tools(settings.tools), make_executor(settings.imports)
     model = make_model(settings)
     try:
-        with make_agent(settings, model, logger) as agent:
+        with make_agent(settings, tools, executor, model, logger) as agent:
             yield agent
     finally:
         close = getattr(model, "close", None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actloop.agents.code import CodeAgent
+    from actloop.executors.local import LocalPythonExecutor
     from actloop.models.base import Model
     from actloop.ui.logger import AgentLogger
 
@@ -70,14 +71,14 @@ def make_model(settings: Settings) -> Model:
         if kind.lower() not in MODEL_TYPES:
             raise UsageError(f"--model-type {kind}: there is 'local' (the embedded model) and 'openai'")
         kind = MODEL_TYPES[kind.lower()]
-    elif settings.api_base or settings.api_key:
+    elif settings.api_base or settings.api_key:  # on the command line: a key in the environment chooses nothing
         kind = "openai"
     if kind == "openai":
         from actloop.models.openai import OpenAIModel
 
         if not settings.model_id:
             raise UsageError("a model behind an API needs its name: --model-id NAME")
-        return OpenAIModel(settings.model_id, api_base=settings.api_base, api_key=settings.api_key)
+        return OpenAIModel(settings.model_id, api_base=settings.api_base, api_key=api_key_of(settings.api_key))
     return _local_model(settings.model_id)
 
 
@@ -105,8 +106,9 @@ def make_tools(names: tuple[str, ...]) -> list[Any]:
     """Tools by name, or from a module: `package.module:name`.
 
     Raises:
-        UsageError: There is no such tool.
+        UsageError: There is no such tool, it is none, or two have one name.
     """
+    from actloop.agents.checks import by_name
     from actloop.tools.default import TOOL_MAPPING
 
     found: list[Any] = []
@@ -119,6 +121,12 @@ def make_tools(names: tuple[str, ...]) -> list[Any]:
         else:
             known = ", ".join(TOOL_MAPPING)
             raise UsageError(f"--tools {name}: there is no such tool; known are {known}, or give module:name")
+    try:
+        named = by_name(found, "tool")
+    except TypeError as error:
+        raise UsageError(f"--tools: {error}") from error
+    if len(named) < len(found):
+        raise UsageError(f"--tools {', '.join(names)}: two of them have the same name")
     return found
 
 
@@ -133,19 +141,36 @@ def _tool_of(module: str, attribute: str) -> Any:
     return value() if isinstance(value, type) else value
 
 
-def make_agent(settings: Settings, model: Model, logger: AgentLogger) -> CodeAgent:
+def make_executor(imports: tuple[str, ...]) -> LocalPythonExecutor:
+    """The sandbox for programs that may import these modules; no process is started yet.
+
+    Raises:
+        UsageError: A module is not installed.
+    """
+    from actloop.errors import InterpreterError
+    from actloop.executors.local import LocalPythonExecutor
+
+    try:
+        return LocalPythonExecutor(imports)
+    except InterpreterError as error:
+        raise UsageError(f"--imports: {error}") from error
+
+
+def make_agent(
+    settings: Settings, tools: list[Any], executor: LocalPythonExecutor, model: Model, logger: AgentLogger
+) -> CodeAgent:
     """The agent for a task or a conversation.
 
     Raises:
-        UsageError: A tool or an import makes no sense.
+        UsageError: The tools do not fit together.
     """
     from actloop.agents.code import CodeAgent
 
-    tools = make_tools(settings.tools)
     try:
         return CodeAgent(
             tools=tools,
             model=model,
+            executor=executor,
             additional_authorized_imports=list(settings.imports),
             max_steps=settings.max_steps,
             stream_outputs=not settings.as_json,
