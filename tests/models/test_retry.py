@@ -81,6 +81,28 @@ def test_waits_grow_from_a_small_one_and_are_bounded() -> None:
     assert waits == pytest.approx([0.001, 0.002, 0.004, 0.005, 0.005])
 
 
+async def test_each_wait_is_told_of_in_one_sentence(face: str, caplog: pytest.LogCaptureFixture) -> None:
+    error = ModelRequestError("busy \x1b[2J\nnow.", status=503, retriable=True)
+    await run(QUICK, Flaky(error, passing()), face)
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        (
+            "actloop.models",
+            "Attempt 1 of 3 to reach the model failed (busy [2J now.); the next one follows in 0.0 s.",
+        ),
+        ("actloop.models", "Attempt 2 of 3 to reach the model failed (busy.); the next one follows in 0.0 s."),
+    ]
+
+
+def test_other_uses_of_stamina_keep_their_log(caplog: pytest.LogCaptureFixture) -> None:
+    QUICK.call(Flaky(passing()))
+    caplog.clear()
+    send = Flaky(ValueError("theirs"))
+    for attempt in stamina.retry_context(on=ValueError, wait_initial=0.001, wait_jitter=0.0):
+        with attempt:
+            send()
+    assert [record.getMessage() for record in caplog.records] == ["stamina.retry_scheduled"]
+
+
 def test_which_statuses_may_pass() -> None:
     assert all(map(is_retriable_status, [408, 409, 425, 429, 500, 502, 503, 504, 529]))
     assert not any(map(is_retriable_status, [400, 401, 402, 403, 404, 405, 413, 422, 501, 505]))

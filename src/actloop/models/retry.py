@@ -8,14 +8,17 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actloop.errors import AgentGenerationError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from types import ModuleType
+
     import stamina as stamina_module
+    from stamina.instrumentation import RetryDetails
 
 T = TypeVar("T")
 
@@ -123,14 +126,16 @@ class RetryPolicy:
             import stamina
         except ModuleNotFoundError as error:
             raise MissingExtraError("stamina", "openai", "A model behind a service") from error
+        _replace_logging(stamina.instrumentation)
+        attempts = max(1, self.attempts)
         return stamina.retry_context(
             on=self._wait,
-            attempts=max(1, self.attempts),
+            attempts=attempts,
             timeout=None,
             wait_initial=self.first_wait,
             wait_max=self.longest_wait,
             wait_jitter=self.jitter,
-        )
+        ).with_name(_REQUEST, (attempts,), {})
 
     def _wait(self, error: Exception) -> bool | float:
         """Whether to send again, or after how many seconds."""
@@ -147,6 +152,45 @@ class RetryPolicy:
             error.add(f"It asks to wait {error.retry_after:.0f} s, longer than the {self.patience:.0f} s waited for.")
         elif sent > 1:
             error.add(f"It was tried {sent} times.")
+
+
+_REQUEST = "actloop.models.request"
+"""Under this name, and with how often it is sent at most, stamina's hooks learn of a request that is sent again."""
+
+_DEFAULT_LOGGING = ("stamina.instrumentation._logging", "stamina.instrumentation._structlog")
+
+
+def _replace_logging(instrumentation: ModuleType) -> None:
+    """Let our own words stand for stamina's log lines where a request of ours is sent again.
+
+    Those lines say nothing without a special formatter, and go to standard output where structlog is installed. Hooks
+    that the user set, and other uses of stamina in this process, stay as they are.
+    """
+    hooks: tuple[Any, ...] = instrumentation.get_on_retry_hooks()
+    if any(hook.__module__ in _DEFAULT_LOGGING for hook in hooks):
+        instrumentation.set_on_retry_hooks(
+            [_with_our_words(hook) if hook.__module__ in _DEFAULT_LOGGING else hook for hook in hooks]
+        )
+
+
+def _with_our_words(hook: Callable[[RetryDetails], Any]) -> Callable[[RetryDetails], Any]:
+    def told(details: RetryDetails) -> Any:
+        return _tell(details) if details.name == _REQUEST else hook(details)
+
+    return told
+
+
+def _tell(details: RetryDetails) -> None:
+    import logging
+
+    reason = " ".join("".join(c if c.isprintable() else " " for c in str(details.caused_by)).split())
+    logging.getLogger("actloop.models").warning(
+        "Attempt %d of %d to reach the model failed (%s); the next one follows in %.1f s.",
+        details.retry_num,
+        details.args[0],
+        reason if len(reason) <= 300 else reason[:300] + "...",
+        details.wait_for,
+    )
 
 
 NO_RETRY = RetryPolicy(attempts=1)
