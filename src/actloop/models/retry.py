@@ -14,7 +14,6 @@ from actloop.errors import AgentGenerationError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-
     from types import ModuleType
 
     import stamina as stamina_module
