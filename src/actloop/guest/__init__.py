@@ -20,9 +20,8 @@ from .decode import Decoder, from_json
 from .encode import Encoder, to_json
 from .framing import Unpacker, pack
 from .imports import BASE_BUILTIN_MODULES, allows_import
-from .streams import OUTPUT_NOTICE
 from .values import EncodeError, Opaque, Record, WireError
-from .wire import MAX_DEPTH, MAX_OPEN_CALLS, MAX_VALUE, PROTOCOL
+from .wire import MAX_DEPTH, MAX_OPEN_CALLS, MAX_VALUE, OUTPUT_NOTICE, PROTOCOL
 
 if TYPE_CHECKING:
     from .session import Guest, main, serve

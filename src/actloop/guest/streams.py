@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .framing import pack
+from .wire import OUTPUT_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,9 +108,6 @@ class NoInput:
 
         raise io.UnsupportedOperation("fileno")
 
-
-OUTPUT_NOTICE = "\n... output cut: more than LIMIT characters were printed; print less, such as a count or a slice\n"
-"""What ends the output of a snippet that printed too much, with its limit for LIMIT."""
 
 NO_INPUT = "input() is not available: nobody can type here"
 

@@ -29,3 +29,6 @@ PANDAS_DTYPES = {"object", "str", "string", "boolean", "Float32", "Float64"} | {
 DTYPE = re.compile(
     r"[<>|=](?:b1|[iu][1248]|f[248]|c(?:8|16)|[SU][1-9]\d{0,4}|[mM]8\[(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])"
 )
+
+OUTPUT_NOTICE = "\n... output cut: more than LIMIT characters were printed; print less, such as a count or a slice\n"
+"""What ends the output of a snippet that printed too much, with its limit for LIMIT."""
