@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actloop import __version__
+
 from .conftest import COMMAND, actloop, environment
 
 if TYPE_CHECKING:
@@ -61,6 +63,15 @@ def test_no_journal(service: Service) -> None:
     assert actloop("t", "--no-journal", *service.options).returncode == 0
     assert actloop("t", *service.options, ACTLOOP_JOURNAL="off").returncode == 0
     assert actloop("runs").stdout == "No runs yet.\n"
+
+
+@pytest.mark.parametrize("verbosity", ["0", "-1"])
+def test_the_answer_is_printed_however_quiet(service: Service, verbosity: str) -> None:
+    service.replies = ["<code>\nfinal_answer('a [bold]b[/bold]\\x1b[2J')\n</code>"] * 2
+    done = actloop("t", "--verbosity", verbosity, *service.options)
+    assert (done.returncode, done.stdout) == (0, "a [bold]b[/bold]\\x1b[2J\n"), done.stderr
+    done = actloop("--verbosity", verbosity, *service.options, given="t\n")
+    assert done.stdout == "a [bold]b[/bold]\\x1b[2J\n"
 
 
 def test_steps_used_up_is_no_answer(service: Service) -> None:
@@ -277,7 +288,7 @@ def test_hostile_words_in_a_file_of_runs(service: Service) -> None:
 
 def test_help_version_and_a_closed_pipe(service: Service) -> None:
     assert "--max-steps" in actloop("--help").stdout
-    assert actloop("--version").stdout.startswith("actloop")
+    assert actloop("--version").stdout == f"actloop {__version__}\n"
     service.replies = [ANSWER]
     assert actloop("t", *service.options).returncode == 0
     reading, writing = os.pipe()

@@ -78,7 +78,7 @@ def run(
     max_steps
         Steps that a run may take.
     verbosity
-        0 prints only errors, 1 the steps, 2 prompts and tool calls, too.
+        -1 prints only the answer, 0 errors, too, 1 the steps, 2 prompts and tool calls, too.
     as_json
         Write events as JSON lines to standard output, and nothing else.
     no_journal
@@ -227,12 +227,9 @@ def _fetch(model: str | None) -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    import actloop
 
-    try:
-        return f"actloop {version('actloop')}"
-    except PackageNotFoundError:
-        return "actloop (not installed)"
+    return f"actloop {actloop.__version__}"
 
 
 def command(arguments: Sequence[str]) -> int:

@@ -70,6 +70,10 @@ def _run(agent: CodeAgent, task: str, *, reset: bool) -> int:
         if agent.logger.level < LogLevel.ERROR or isinstance(agent.logger, JsonLogger):
             print(f"actloop: {error}", file=sys.stderr)
         return NOT_ANSWERED
+    if agent.logger.level < LogLevel.INFO and not isinstance(agent.logger, JsonLogger):
+        from actloop.ui.safe import safe_text
+
+        print(safe_text(str(result.output), sys.stdout.encoding), flush=True)
     return ANSWERED if result.state == "success" else NOT_ANSWERED
 
 
