@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actloop import __version__
+from actloop.cli.reports import Finding, print_findings
+from actloop.executors.kernel.probe import REMEDIES
 
 from .conftest import COMMAND, actloop, environment
 
@@ -263,6 +265,14 @@ def test_doctor_tells_what_holds() -> None:
     text = actloop("doctor")
     assert text.returncode == done.returncode
     assert "seccomp" in text.stdout
+
+
+def test_doctor_says_how_to_get_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [Finding(level, ok=False, remedy=REMEDIES[level]) for level in REMEDIES]
+    print_findings({"Sandbox": findings}, isolated=False)
+    shown = capsys.readouterr().out
+    assert "to have it: run as root" in shown
+    assert shown.count("to have it") == len(findings)
 
 
 def test_doctor_tries_whether_the_journal_can_be_written(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def doctor(as_json: bool) -> int:
         found = {title.lower(): [asdict(item) for item in items] for title, items in groups.items()}
         print(json.dumps({"isolated": isolated, **found}, indent=2))
     else:
-        _print_findings(groups, isolated)
+        print_findings(groups, isolated)
     return 0 if isolated else 1
 
 
@@ -121,7 +121,9 @@ def can_isolate(findings: Sequence[Any]) -> bool:
     return len(attacks) > 1 and all(item.ok for item in attacks)
 
 
-def _print_findings(groups: dict[str, Sequence[Any]], isolated: bool) -> None:
+def print_findings(groups: dict[str, Sequence[Any]], isolated: bool) -> None:
+    """Print what was looked at, and how to get what is missing."""
+
     from rich.console import Console
     from rich.text import Text
 

@@ -44,8 +44,8 @@ _USER_NAMESPACES = (
     "Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; in a container, a seccomp profile that allows unshare "
     "and mount)"
 )
-_REMEDIES = {
-    "uid": "run as root to have it; not needed where user namespaces stand",
+REMEDIES = {
+    "uid": "run as root; not needed where user namespaces stand",
     "privileges": "update the kernel",
     "limits": "raise the hard limits of the calling process (ulimit -H)",
     "namespaces": _USER_NAMESPACES,
@@ -146,7 +146,7 @@ def _level(level: host.Level) -> Finding:
     detail = _LEVELS[level.name] if level.applied else level.reason
     if level.applied and level.reason:
         detail += f" ({level.reason})"
-    return Finding(level.name, level.applied, detail, "" if level.applied else _REMEDIES.get(level.name, ""))
+    return Finding(level.name, level.applied, detail, "" if level.applied else REMEDIES.get(level.name, ""))
 
 
 def _receive(channel: socket.socket, timeout: float) -> dict[str, Any] | None:
