@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,8 +218,6 @@ FEATURES = {
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_features_work_as_in_cpython(name: str, session: Session) -> None:
-    import textwrap
-
     code = textwrap.dedent(FEATURES[name]).strip()
     real = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     ended = run(session, code)
@@ -352,18 +352,27 @@ def test_every_module_of_the_list_can_be_imported(name: str) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("import os", "no files"),
-        ("import os.path", "no files"),
-        ("from os import system", "no files"),
+        ("import os", "no files of the host"),
+        ("import os.path", "no files of the host"),
+        ("from os import system", "no files of the host"),
         ("import subprocess", "other programs"),
         ("import socket", "no network"),
         ("import requests", "no network"),
         ("import urllib.request", "no network"),
         ("import numpy as np", "statistics"),
         ("import ctypes", "additional_authorized_imports=['ctypes']"),
-        ("def f():\n    import os\nf()", "no files"),
-        ("exec('import os')", "no files"),
-        ("__import__('os')", "no files"),
+        ("import ctypes", "use struct"),
+        ("import sqlite3", "use dicts and lists"),
+        ("import importlib", "import statement"),
+        ("import selectors", "no network"),
+        ("import jsn", "if json is meant"),
+        ("import collectons.abc", "if collections is meant"),
+        ("import nump", "use the standard library or your tools"),
+        ("import nonesuch", "use the standard library or your tools"),
+        ("import this", "use the standard library or your tools"),
+        ("def f():\n    import os\nf()", "no files of the host"),
+        ("exec('import os')", "no files of the host"),
+        ("__import__('os')", "no files of the host"),
         ("import get_price", "is a tool"),
         ("from get_price import x", "is a tool"),
     ],
@@ -375,6 +384,52 @@ def test_a_refused_import_says_what_to_do(code: str, words: str) -> None:
             executor(code)
         assert "ImportError: " in str(caught.value)
         assert words in str(caught.value)
+
+
+def test_every_other_module_of_the_standard_library_is_refused_with_a_way_out() -> None:
+    code = """
+        import sys
+        said = {}
+        for name in sorted(sys.stdlib_module_names):
+            try:
+                __import__(name)
+            except ImportError as error:
+                said[name] = str(error)
+        said"""
+    with LocalPythonExecutor([]) as executor:
+        said: dict[str, str] = executor(textwrap.dedent(code)).output
+    assert set(said).isdisjoint(BASE_BUILTIN_MODULES)
+    assert {"os", "ctypes", "importlib", "mailbox", "tkinter"} <= set(said)
+    for name, message in said.items():
+        assert re.fullmatch(
+            rf"Import of {name} is not allowed: .+\. The user can allow it with "
+            rf"additional_authorized_imports=\['{name}'\]",
+            message,
+        ), message
+
+
+def test_a_close_name_is_named_only_if_it_is_allowed() -> None:
+    with LocalPythonExecutor(["numpy"]) as executor, pytest.raises(InterpreterError, match=r"if numpy is meant"):
+        executor("import nump")
+
+
+def test_more_of_the_standard_library_computes() -> None:
+    code = """
+        import configparser, copyreg, io, plistlib, tarfile, tomllib, argparse
+        from html.parser import HTMLParser
+        from xml.etree import ElementTree
+        settings = configparser.ConfigParser()
+        settings.read_string("[a]\\nb = 1")
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--n", type=int)
+        archive = io.BytesIO()
+        tarfile.open(fileobj=archive, mode="w").close()
+        [
+            settings["a"]["b"], tomllib.loads("x = [1]"), plistlib.loads(plistlib.dumps({"k": 2})),
+            parser.parse_args(["--n", "3"]).n, len(archive.getvalue()) > 0, ElementTree.fromstring("<a>t</a>").text,
+        ]"""
+    with LocalPythonExecutor([]) as executor:
+        assert executor(textwrap.dedent(code)).output == ["1", {"x": [1]}, {"k": 2}, 3, True, "t"]
 
 
 def test_libraries_import_what_they_need() -> None:

@@ -8,33 +8,77 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
+# The rule: a module is listed if what it is for can be done on values in memory. It may take files besides, as `csv`
+# and `tarfile` do. Not listed is what serves the machine (processes, signals, users, terminals), the network, databases
+# in files, foreign memory, loading code by name, or somebody who types; nor what Python has deprecated.
 BASE_BUILTIN_MODULES = """
-    __future__ abc array ast asyncio base64 binascii bisect builtins bz2 calendar cmath codecs collections colorsys
-    concurrent contextlib contextvars copy csv dataclasses datetime decimal difflib dis email enum errno fnmatch
-    fractions functools gc getpass graphlib gzip hashlib heapq hmac html inspect io ipaddress itertools json keyword
-    linecache locale logging lzma math mimetypes numbers operator pathlib pickle posixpath pprint queue quopri random re
-    reprlib sched secrets shlex stat statistics string stringprep struct sys tempfile textwrap threading time timeit
-    token tokenize traceback types typing unicodedata unittest urllib.parse uuid warnings weakref xml zipfile zlib
-    zoneinfo
+    __future__ abc argparse array ast asyncio base64 binascii bisect builtins bz2 cProfile calendar cmath codecs codeop
+    collections colorsys concurrent configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal
+    difflib dis doctest email encodings enum errno fnmatch fractions functools gc getopt graphlib gzip hashlib
+    heapq hmac html inspect io ipaddress itertools json keyword linecache locale logging lzma marshal math mimetypes
+    ntpath numbers opcode operator optparse pathlib pickle pickletools plistlib posixpath pprint profile pstats queue
+    quopri random re reprlib sched secrets shlex stat statistics string stringprep struct symtable sys tarfile tempfile
+    textwrap threading time timeit token tokenize tomllib traceback tracemalloc types typing unicodedata unittest
+    urllib.parse uuid warnings wave weakref xml zipfile zlib zoneinfo
     """.split()  # noqa: SIM905 - a list of names, not of strings
 """Modules that model-written code may import: those of the standard library that only compute."""
 
 
-_NO_NETWORK = "there is no network in this sandbox; use the tools that were given to you"
-_NO_FILES = "there are no files, environment or other programs in this sandbox; use the tools that were given to you"
-_INSTEAD = {
-    **dict.fromkeys(
-        ("requests", "httpx", "urllib", "http", "socket", "aiohttp", "ftplib", "smtplib", "ssl"), _NO_NETWORK
+def _listed(*rows: tuple[str, str]) -> dict[str, str]:
+    return {name: instead for names, instead in rows for name in names.split()}
+
+
+_NO_NETWORK = (
+    "there is no network in this sandbox; use the tools that were given to you (urllib.parse takes URLs apart)"
+)
+_NO_FILES = (
+    "there are no files of the host and no environment in this sandbox, only an empty scratch folder: use open(),"
+    " pathlib or tempfile for it, and for everything else the tools that were given to you"
+)
+_INSTEAD = _listed(
+    (
+        "requests httpx urllib urllib3 http socket socketserver aiohttp websockets webbrowser paramiko boto3",
+        _NO_NETWORK,
     ),
-    **dict.fromkeys(("os", "subprocess", "shutil", "glob", "platform", "multiprocessing", "signal"), _NO_FILES),
-    "numpy": "use math, statistics and lists",
-    "pandas": "use csv, statistics and dicts",
-    "scipy": "use math and statistics",
-    "sympy": "use fractions and math",
-    "bs4": "use re or html",
-    "dateutil": "use datetime",
-    "pytz": "use zoneinfo",
-}
+    ("ftplib smtplib imaplib poplib nntplib telnetlib ssl select selectors xmlrpc wsgiref", _NO_NETWORK),
+    (
+        "os glob shutil filecmp fileinput mailbox netrc mmap",
+        _NO_FILES,
+    ),
+    (
+        "subprocess multiprocessing pty posix psutil",
+        "there are no other programs in this sandbox; use concurrent.futures for threads, or your tools",
+    ),
+    (
+        "platform sysconfig site resource pwd grp syslog",
+        "nothing is known here of the machine; sys has Python's version",
+    ),
+    ("signal atexit faulthandler", "use try and finally; a program that takes too long is stopped by itself"),
+    ("sqlite3 dbm shelve sqlalchemy duckdb", "use dicts and lists: variables are kept from program to program"),
+    ("ctypes cffi", "use struct and array for binary data"),
+    ("importlib imp runpy pkgutil zipimport modulefinder", "write an import statement with the module's name"),
+    (
+        "pdb bdb code cmd getpass readline rlcompleter curses tkinter turtle",
+        "nobody can type or watch here: print values",
+    ),
+    ("venv ensurepip pip setuptools", "nothing can be installed here; use the standard library or your tools"),
+    ("_thread", "use threading"),
+    ("dill cloudpickle joblib", "use pickle"),
+    ("numpy", "use math, statistics and lists"),
+    ("pandas polars", "use csv, statistics and dicts"),
+    ("scipy sklearn", "use math and statistics"),
+    ("sympy mpmath", "use fractions, decimal and math"),
+    ("matplotlib seaborn plotly", "nothing can be drawn here: print the numbers"),
+    ("bs4 lxml", "use html.parser, xml.etree.ElementTree or re"),
+    ("yaml", "use json or re"),
+    ("toml tomli", "use tomllib"),
+    ("simplejson orjson ujson", "use json"),
+    ("dateutil pendulum arrow", "use datetime"),
+    ("pytz", "use zoneinfo"),
+    ("regex", "use re"),
+    ("attr attrs pydantic", "use dataclasses"),
+    ("pytest", "use assert or unittest"),
+)
 
 
 def allows_import(name: str, allowed: Iterable[str]) -> bool:
@@ -84,10 +128,22 @@ class Imports:
             return ImportError(
                 f"{name} is a tool and already defined: call {name}(...) without importing it", name=name
             )
-        instead = _INSTEAD.get(name) or _INSTEAD.get(top)
+        instead = (
+            _INSTEAD.get(name) or _INSTEAD.get(top) or self._meant(top) or "use the standard library or your tools"
+        )
         return ImportError(
-            f"Import of {name} is not allowed"
-            + (f": {instead}" if instead else "")
-            + f". The user can allow it with additional_authorized_imports=[{top!r}]",
+            f"Import of {name} is not allowed: {instead}. The user can allow it with "
+            f"additional_authorized_imports=[{top!r}]",
             name=name,
         )
+
+    def _meant(self, top: str) -> str:
+        """An allowed module of nearly this name, unless it is that of another module."""
+        import difflib
+        import sys
+
+        if top in sys.stdlib_module_names:
+            return ""
+        known = sorted({entry.partition(".")[0] for entry in self.allowed} - {"*"})
+        close = difflib.get_close_matches(top, known, 1, 0.75)
+        return f"if {close[0]} is meant, import that" if close and close[0][0] == top[0] else ""
