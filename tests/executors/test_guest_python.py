@@ -295,7 +295,7 @@ HINTS = [
     ("float('about 5 kg')", "ValueError", "re.findall"),
     ("int('12 apples')", "ValueError", "re.findall"),
     ("input('name? ')", "EOFError", "tool"),
-    ("open('/data.csv')", "FileNotFoundError", "no files"),
+    ("open('/data.csv')", "FileNotFoundError", "No files of the host"),
     ("def f(): f()\nf()", "RecursionError", "loop"),
     ("x = 'a' * 10**11", "MemoryError", "del"),
     ("exit()", "SystemExit", "leave exit() out"),
@@ -406,6 +406,14 @@ def test_every_other_module_of_the_standard_library_is_refused_with_a_way_out() 
             rf"additional_authorized_imports=\['{name}'\]",
             message,
         ), message
+
+
+def test_the_scratch_folder_that_hints_speak_of_is_there(session: Session) -> None:
+    code = "import pathlib\npathlib.Path('a.txt').write_text('kept')\nopen('a.txt').read()"
+    assert run(session, code).output == "kept"
+    failure = run(session, "open('b.txt')").failure
+    assert failure is not None
+    assert "only an empty scratch folder" in failure.hint
 
 
 def test_a_close_name_is_named_only_if_it_is_allowed() -> None:

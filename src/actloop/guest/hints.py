@@ -148,7 +148,7 @@ class Hints:
     def _on_system(self, error: OSError) -> str:
         if isinstance(error, TimeoutError):
             return ""
-        return "There are no files and there is no network in this sandbox: use the tools."
+        return "No files of the host (only an empty scratch folder) and no network are here: use the tools."
 
     # ---- the expression that failed
 
