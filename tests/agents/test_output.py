@@ -57,3 +57,50 @@ def test_a_program_cannot_evade_the_limit_with_a_notice_of_its_own() -> None:
 def test_an_executor_called_directly_keeps_its_own_limit() -> None:
     with LocalPythonExecutor([], max_print_outputs_length=50) as executor:
         assert executor("print('a' * 1000)").logs.startswith("a" * 50 + "\n... output cut: more than 50 characters")
+
+
+CALLED = "def f(x):\n    return 1 / x\n\ndef g(x):\n    return f(x)\n\n"
+LOOKS_LIKE_FRAMES = (
+    'Traceback (most recent call last):\n  File "<step 1>", line 9, in <module>\n    lie\n'
+    '  File "<step 1>", line 8, in f\n    lie\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (CALLED + "for n in [1, 0]:\n    print(g(n))", "in line 2: return 1 / x\ncalled from line 8: print(g(n))"),
+        (
+            CALLED + "try:\n    {}['a']\nexcept KeyError:\n    g(0)",
+            "in line 2: return 1 / x\ncalled from line 10: g(0)",
+        ),
+        ("class A:\n    def __init__(self):\n        self.b\nA()", "in line 3: self.b\ncalled from line 4: A()"),
+    ],
+)
+def test_an_error_in_a_function_names_the_line_that_led_there(code: str, words: str) -> None:
+    error = first_step(code).error
+    assert error is not None
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 / 0",
+        "xs = [\n    1 / n\n    for n in [0]\n]",
+        "(lambda: 1 / 0)()",
+        "x = (",
+        f"raise ValueError({LOOKS_LIKE_FRAMES!r})",
+    ],
+)
+def test_an_error_at_top_level_names_no_caller(code: str) -> None:
+    error = first_step(code).error
+    assert error is not None
+    assert "called from" not in error.message
+
+
+def test_the_prompt_denies_files_of_the_host_only() -> None:
+    with CodeAgent([], ScriptedModel([]), verbosity_level=LogLevel.OFF, journal=MemoryJournal()) as agent:
+        prompt = agent.initialize_system_prompt()
+    assert "no host file" in prompt
+    assert "no file " not in prompt

@@ -37,6 +37,13 @@ _NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\d)")
 _NOTHING = "The program ended without printing anything and without an answer."
 _SANDBOX_NOTICE = re.compile(re.escape(OUTPUT_NOTICE).replace("LIMIT", r"[\d,]{1,20}") + r"\Z")
 
+_SOURCE_LIMIT = 200
+_TRACEBACK = "Traceback (most recent call last):\n"
+_TOP_LEVEL = re.compile(r'^  File "<step \d+>", line (?P<line>\d{1,9}), in <module>\n    (?P<source>.+)$', re.MULTILINE)
+_IN_FUNCTION = re.compile(
+    r'^  File "<step \d+>", line \d+, in (?!<(?:module|listcomp|setcomp|dictcomp|genexpr)>$)', re.MULTILINE
+)
+
 _LABEL = re.compile(
     r"^(?=[ \t]*(?:Observation|Thought|Task|Tools|Error|New task)[ \t]*:)", re.MULTILINE | re.IGNORECASE
 )
@@ -108,8 +115,22 @@ def failed(failure: GuestFailure, uses: Sequence[ToolUse] = ()) -> str:
     source = failure.source.strip()
     if source:
         text += f"\nin line {failure.line}: {source}"
+    caller = _top_level_caller(failure)
+    if caller:
+        text += f"\ncalled from {neutral(caller)}"
     hint = _hint_from_results(failure, uses) or neutral(failure.hint)
     return f"{text}\nHint: {hint}" if hint else text
+
+
+def _top_level_caller(failure: GuestFailure) -> str:
+    """The statement of the program through whose calls it came to the line that failed, if that is another one."""
+    end = failure.traceback.rfind(failure.message) if failure.message else len(failure.traceback)
+    # Behind the frames stands the message, which may look like frames itself; before them, other exceptions may stand.
+    frames = failure.traceback[: max(end, 0)].rpartition(_TRACEBACK)[2]
+    top = _TOP_LEVEL.search(frames)
+    if top is None or int(top["line"]) == failure.line or not _IN_FUNCTION.search(frames, top.end()):
+        return ""
+    return f"line {top['line']}: {cut(top['source'].strip(), _SOURCE_LIMIT)}"
 
 
 def _hint_from_results(failure: GuestFailure, uses: Sequence[ToolUse]) -> str:
