@@ -75,3 +75,13 @@ class MissingExtraError(AgentError, ImportError):
         AgentError.__init__(
             self, f"{purpose} needs the package '{package}', which is not installed: pip install 'actloop[{extra}]'"
         )
+
+
+def message_of(error: BaseException) -> str:
+    """An exception's text, whatever its `__str__` does; of a `KeyError`, the key as Python shows it."""
+    if isinstance(error, AgentError):
+        return error.message
+    try:
+        return repr(error.args[0]) if isinstance(error, KeyError) and len(error.args) == 1 else str(error)
+    except Exception:
+        return "(its message could not be read)"

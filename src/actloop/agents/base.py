@@ -32,7 +32,7 @@ from actloop.ui.logger import AgentLogger, LogLevel, Monitor
 from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from PIL.Image import Image
 
@@ -253,13 +253,18 @@ class MultiStepAgent(ABC):
             AgentGenerationError: The model could not reply.
             AgentInterruptedError: `interrupt` was called.
         """
-        run, loop, begun = self._begin(task, reset, images, additional_args, max_steps)
-        items = iterate_now(self._items(run, loop, begun, Blocking(run.interrupt)))
+        begin = self._beginning(task, reset, images, additional_args, max_steps)
         if stream:
-            return items
-        for _ in items:
+            return self._stream(begin)
+        run, loop, begun = begin()
+        for _ in iterate_now(self._items(run, loop, begun, Blocking(run.interrupt))):
             pass
         return self._outcome(run, return_full_result)
+
+    def _stream(self, begin: Callable[[], tuple[Run, Loop, RunStarted]]) -> Generator[StreamItem]:
+        """Items of a run that begins when the first is asked for: one that is never read takes nothing over."""
+        run, loop, begun = begin()
+        yield from iterate_now(self._items(run, loop, begun, Blocking(run.interrupt)))
 
     async def arun(
         self,
@@ -271,7 +276,7 @@ class MultiStepAgent(ABC):
         return_full_result: bool | None = None,
     ) -> Any:
         """As `run`, on the running event loop, which is never blocked."""
-        run, loop, begun = self._begin(task, reset, images, additional_args, max_steps)
+        run, loop, begun = self._beginning(task, reset, images, additional_args, max_steps)()
         async with aclosing(self._items(run, loop, begun, Asyncio(run.interrupt))) as items:
             async for _ in items:
                 pass
@@ -286,7 +291,7 @@ class MultiStepAgent(ABC):
         max_steps: int | None = None,
     ) -> AsyncGenerator[StreamItem]:
         """As `run(stream=True)`, on the running event loop."""
-        run, loop, begun = self._begin(task, reset, images, additional_args, max_steps)
+        run, loop, begun = self._beginning(task, reset, images, additional_args, max_steps)()
         async with aclosing(self._items(run, loop, begun, Asyncio(run.interrupt))) as items:
             async for item in items:
                 yield item
@@ -333,35 +338,45 @@ class MultiStepAgent(ABC):
             only: Take just one step, of this number.
         """
 
-    def _begin(
+    def _beginning(
         self,
         task: str,
         reset: bool,
         images: list[Image] | None,
         additional_args: dict[str, Any] | None,
         max_steps: int | None,
-    ) -> tuple[Run, Loop, RunStarted]:
+    ) -> Callable[[], tuple[Run, Loop, RunStarted]]:
+        """Check what a run is given; what is returned begins it."""
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"a task is a text that is not empty; got {task!r}")
         variables = checked_variables(additional_args, {*self.tools, *self.managed_agents})
         check_images(images)
         steps = self.max_steps if max_steps is None else whole_number("max_steps", max_steps, least=0)
+        return partial(self._begin, task, reset, list(images or ()), variables, steps)
+
+    def _begin(
+        self, task: str, reset: bool, images: list[Image], variables: dict[str, Any], steps: int
+    ) -> tuple[Run, Loop, RunStarted]:
         run = self._runs.begin(reset, partial(self._new_run, task, variables, steps))
-        prompts = RunPrompts(self.prompt_templates, task, self._template_variables(), run.memory)
-        begun = RunStarted(
-            run=run.id,
-            parent=run.parent.id if run.parent is not None else None,
-            continues=run.continues,
-            agent=run.agent_name,
-            model=getattr(self.model, "model_id", None) or type(self.model).__name__,
-            task=task,
-            system_prompt=self.system_prompt,
-            prompt=prompts.task_message(variables),
-            variables=variables,
-            images=images or [],
-            max_steps=steps,
-        )
-        return run, self._make_loop(run, prompts, begun=bool(run.memory.steps)), begun
+        try:
+            prompts = RunPrompts(self.prompt_templates, task, self._template_variables(), run.memory)
+            begun = RunStarted(
+                run=run.id,
+                parent=run.parent.id if run.parent is not None else None,
+                continues=run.continues,
+                agent=run.agent_name,
+                model=getattr(self.model, "model_id", None) or type(self.model).__name__,
+                task=task,
+                system_prompt=self.system_prompt,
+                prompt=prompts.task_message(variables),
+                variables=variables,
+                images=images,
+                max_steps=steps,
+            )
+            return run, self._make_loop(run, prompts, begun=bool(run.memory.steps)), begun
+        except BaseException:
+            self._runs.end(run)
+            raise
 
     def _new_run(self, task: str, variables: dict[str, Any], max_steps: int, inherited: Inherited) -> Run:
         executor = self._executor()

@@ -31,7 +31,7 @@ class Runs:
     """Keeps the runs of one agent apart; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt in the thread that begins a run
         self._latest: Run | None = None
         self._active: set[Run] = set()
         self.memory: AgentMemory | None = None

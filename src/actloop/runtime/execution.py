@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from actloop.errors import AgentInterruptedError
 from actloop.executors.session import Call, Finished, Printed, RemoteTool, Session
 from actloop.loop.effects import Execute, Execution, ToolUse
 from actloop.runtime import foreign
-from actloop.runtime.gateway import Raised, Returned, is_async
+from actloop.runtime.gateway import FINAL_ANSWER, Raised, Returned, is_async
 from actloop.tools.render import signature
 from actloop.values import events
 
@@ -94,6 +93,7 @@ class _Program:
         self._run = run
         self._port = port
         self._beside: list[Handle] = []
+        self._answers: list[Handle] = []
         self.answer: Returned | None = None
         self.uses: list[ToolUse] = []
 
@@ -102,13 +102,15 @@ class _Program:
         try:
             await session.start(code, self._port)
             ended = await self._attend(session)
-            for handle in self._beside:
+            for handle in self._answers:
                 await handle.wait()
+            for handle in self._beside:
+                handle.cancel()  # the program has ended: nobody waits for these any more
         except (AgentInterruptedError, KeyboardInterrupt):
             await self._end_early(session)
             raise
-        except (asyncio.CancelledError, GeneratorExit):
-            self._run.close()
+        except BaseException:
+            self._run.close()  # what the program is doing is not known any more
             raise
         if not session.alive:
             self._run.close()
@@ -123,7 +125,8 @@ class _Program:
                 case Printed(text):
                     self._run.emit(events.Printed(text=text))
                 case Call(concurrent=True) as call:
-                    self._beside.append(self._port.start(partial(self._answer, session, call)))
+                    handle = self._port.start(partial(self._answer, session, call))
+                    (self._answers if call.name == FINAL_ANSWER else self._beside).append(handle)
                 case Call() as call:
                     await self._answer(session, call)
 
@@ -143,6 +146,15 @@ class _Program:
 
     async def _end_early(self, session: Session) -> None:
         """Interrupt the program. A session that obeys lives on, for a conversation that continues."""
+        try:
+            await self._drain(session)
+        except BaseException:  # interrupted once more
+            self._run.close()
+            raise
+        if not session.alive:
+            self._run.close()
+
+    async def _drain(self, session: Session) -> None:
         self._run.interrupt.clear()
         session.interrupt()
         while session.alive:
@@ -153,5 +165,3 @@ class _Program:
                     await session.fail(call.id, "KeyboardInterrupt", "the run was interrupted", self._port)
                 case Printed():
                     pass
-        if not session.alive:
-            self._run.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from actloop.errors import AgentError, AgentInterruptedError, AgentToolCallError
+from actloop.errors import AgentInterruptedError, AgentToolCallError, message_of
 from actloop.tools.names import python_names
 from actloop.tools.validation import bind_arguments
 from actloop.values.events import Event, ToolCalled, ToolReturned
@@ -82,12 +83,14 @@ class Gateway:
         start = time.perf_counter()
         try:
             value = await self._perform(port, name, args, kwargs, within)
-        except AgentInterruptedError:
+        except (AgentInterruptedError, KeyboardInterrupt, GeneratorExit):
             raise
-        except Exception as error:
-            raised = Raised(type(error).__name__, _message(error))
+        except BaseException as error:  # a tool that calls sys.exit must not end its caller's program
+            raised = Raised(type(error).__name__, message_of(error))
             seconds = time.perf_counter() - start
             self.emit(ToolReturned(id=call_id, error_kind=raised.kind, error=raised.message, seconds=seconds))
+            if isinstance(error, asyncio.CancelledError) and port.is_cancelled():
+                raise
             return raised
         self.emit(ToolReturned(id=call_id, result=value, seconds=time.perf_counter() - start))
         return Returned(value, final=name == FINAL_ANSWER)
@@ -148,14 +151,3 @@ def is_async(tool: Any) -> bool:
     if hasattr(tool, "is_async"):
         return bool(tool.is_async)
     return inspect.iscoroutinefunction(tool) or inspect.iscoroutinefunction(getattr(tool, "forward", None))
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, AgentError):
-        return error.message
-    if isinstance(error, KeyError) and len(error.args) == 1:
-        return repr(error.args[0])
-    try:
-        return str(error)
-    except Exception:
-        return "(its message could not be read)"

@@ -7,12 +7,13 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError
+from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
 from actloop.loop.effects import Check, Execute, Generate
 from actloop.runtime import execution
 from actloop.tools.types import handle_agent_output_types
 from actloop.values.events import Delta, Event, ModelReplied, RunFinished
-from actloop.values.messages import StreamedReply
+from actloop.values.messages import ChatMessage, StreamedReply
+from actloop.values.usage import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from actloop.memory.fold import StreamItem
     from actloop.runtime.ports import Port
     from actloop.runtime.run import Run
-    from actloop.values.messages import ChatMessage
 
 
 async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncGenerator[StreamItem]:
@@ -74,7 +74,7 @@ def _note_end(run: Run, error: BaseException) -> None:
             state="interrupted" if isinstance(error, stopped) else "failed",
             usage=run.ledger.total(),
             error_kind=type(error).__name__,
-            error=str(error),
+            error=message_of(error),
         )
     )
 
@@ -141,12 +141,32 @@ async def _generate(run: Run, effect: Generate, port: Port, performed: _Performe
             message = reply.message()
         else:
             message: ChatMessage = await port.generate(run.model, effect.messages, **options)
+        _check_reply(run.model, message)
     except AgentError:
         raise
     except Exception as error:
-        raise AgentGenerationError(f"Error in generating model output:\n{type(error).__name__}: {error}") from error
+        told = f"{type(error).__name__}: {message_of(error)}"
+        raise AgentGenerationError(f"Error in generating model output:\n{told}") from error
     run.emit(ModelReplied(purpose=effect.purpose, message=message, seconds=run.now() - start))
     performed.outcome = message
+
+
+def _check_reply(model: Any, message: Any) -> None:
+    """A model of the user's may give anything; what is no message is named here, where it is plain who gave it."""
+    wrong = ""
+    if not isinstance(message, ChatMessage):
+        wrong = f"gave {type(message).__name__} instead of a ChatMessage"
+    elif not isinstance(message.content, str | list | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        wrong = f"gave a message whose content is {type(message.content).__name__} instead of text"
+    elif isinstance(message.content, list) and not all(
+        isinstance(part, dict) and (part.get("type") != "text" or isinstance(part.get("text"), str))  # pyright: ignore[reportUnnecessaryIsInstance]
+        for part in message.content
+    ):
+        wrong = "gave a message with parts that are no mappings, or text parts without text"
+    elif not isinstance(message.token_usage, TokenUsage | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        wrong = f"gave a message whose token_usage is {type(message.token_usage).__name__} instead of a TokenUsage"
+    if wrong:
+        raise AgentGenerationError(f"The model {type(model).__name__} {wrong}.")
 
 
 def _refusal(run: Run, answer: Any) -> str | None:
@@ -155,9 +175,9 @@ def _refusal(run: Run, answer: Any) -> str | None:
         name = getattr(check, "__name__", type(check).__name__)
         try:
             with run.active():
-                accepted = check(answer, run.memory, agent=run.agent)
+                accepted = bool(check(answer, run.memory, agent=run.agent))
         except Exception as error:
-            return f"Check {name} failed with error: {type(error).__name__}: {error}"
+            return f"Check {name} failed with error: {type(error).__name__}: {message_of(error)}"
         if not accepted:
             return f"Check {name} did not accept the answer {answer!r}"[:500]
     return None

@@ -13,6 +13,7 @@ import os
 import select
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -33,16 +34,15 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.is_set = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt a run in the thread that holds it
         self._wakers: list[Callable[[], None]] = []
 
     def set(self) -> None:
         """Ask the run to end."""
         with self._lock:
             self.is_set = True
-            wakers = self._wakers.copy()
-        for wake in wakers:
-            wake()
+            for wake in self._wakers.copy():
+                wake()
 
     def clear(self) -> None:
         """Take the request back, once it has been served."""
@@ -74,6 +74,10 @@ class Handle(Protocol):
         """Wait for its end; raises what it raised."""
         ...
 
+    def cancel(self) -> None:
+        """Stop what can be stopped; the rest goes on unheard."""
+        ...
+
 
 class Port(Protocol):
     """What a runtime needs of the world. It is a `Waiter`, too."""
@@ -82,6 +86,10 @@ class Port(Protocol):
 
     async def ready(self, fd: int, *, write: bool = False, timeout: float | None = None) -> bool:
         """As in `executors.session.Waiter`."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Whether the caller itself is being cancelled, so that a `CancelledError` is its own."""
         ...
 
     async def call(self, function: Callable[[], T]) -> T:
@@ -125,11 +133,17 @@ def iterate_now(items: AsyncGenerator[T, None]) -> Generator[T]:
 
 
 class _BlockingHandle:
-    def __init__(self, future: Future[None]) -> None:
+    def __init__(self, future: Future[None], awaited: set[Future[Any]]) -> None:
         self._future = future
+        self._awaited = awaited
 
     async def wait(self) -> None:
         self._future.result()
+
+    def cancel(self) -> None:
+        self._future.cancel()
+        for result in self._awaited.copy():
+            result.cancel()
 
 
 class Blocking:
@@ -160,13 +174,17 @@ class Blocking:
         if wake is not None:
             os.write(wake[1], b"!")
 
+    def is_cancelled(self) -> bool:
+        """Nothing cancels a thread."""
+        return False
+
     async def call(self, function: Callable[[], T]) -> T:
         """Call it here: notebooks, database connections and plots expect the caller's own thread."""
         return function()
 
     async def wait_for(self, make: Callable[[], Awaitable[T]]) -> T:
         """Run it on the shared loop, with the caller's context variables."""
-        return _background.run(make)
+        return _background.run(make, _awaited.get())
 
     async def generate(self, model: Model, messages: list[ChatMessage], **options: Any) -> ChatMessage:
         """Ask in the caller's thread."""
@@ -184,8 +202,10 @@ class Blocking:
         """Run it in a thread."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(thread_name_prefix="actloop-call")
+        awaited: set[Future[Any]] = set()
         context = contextvars.copy_context()
-        return _BlockingHandle(self._pool.submit(context.run, lambda: run_now(work())))
+        context.run(_awaited.set, awaited)
+        return _BlockingHandle(self._pool.submit(context.run, lambda: run_now(work())), awaited)
 
     def close(self) -> None:
         """Close the pipe; threads that are still at work end by themselves."""
@@ -216,7 +236,8 @@ class Asyncio:
                 found.set_result(value)
 
         def wake() -> None:
-            loop.call_soon_threadsafe(resolve, False)
+            with suppress(RuntimeError):  # the loop was closed with the run pending
+                loop.call_soon_threadsafe(resolve, False)
 
         add, remove = (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
         add(fd, resolve, True)
@@ -235,7 +256,14 @@ class Asyncio:
     async def call(self, function: Callable[[], T]) -> T:
         """Call it in a thread, with the caller's context variables."""
         context = contextvars.copy_context()
-        return await self._loop.run_in_executor(_threads(), partial(context.run, function))
+        return await self._loop.run_in_executor(
+            _threads(), partial(context.run, partial(_without_control_flow, function))
+        )
+
+    def is_cancelled(self) -> bool:
+        """Whether the current task was asked to end."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
 
     async def wait_for(self, make: Callable[[], Awaitable[T]]) -> T:
         """Await it here."""
@@ -257,7 +285,8 @@ class Asyncio:
         task = self._loop.create_task(work)
 
         def wake() -> None:
-            self._loop.call_soon_threadsafe(task.cancel)
+            with suppress(RuntimeError):  # the loop was closed with the run pending
+                self._loop.call_soon_threadsafe(task.cancel)
 
         self.interrupt.add_waker(wake)
         try:
@@ -289,6 +318,9 @@ class _AsyncioHandle:
     async def wait(self) -> None:
         await self._task
 
+    def cancel(self) -> None:
+        self._task.cancel()
+
 
 class _Background:
     """One event loop in a daemon thread, for asynchronous functions that are called from blocking code."""
@@ -298,8 +330,9 @@ class _Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owner = 0
 
-    def run(self, make: Callable[[], Awaitable[T]]) -> T:
+    def run(self, make: Callable[[], Awaitable[T]], awaited: set[Future[Any]]) -> T:
         result: Future[T] = Future()
+        awaited.add(result)
         context = contextvars.copy_context()
 
         async def work() -> T:
@@ -317,6 +350,8 @@ class _Background:
         except BaseException:
             result.cancel()  # Ctrl-C in the waiting thread ends the work, too
             raise
+        finally:
+            awaited.discard(result)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -337,6 +372,17 @@ def _pass_on(done: asyncio.Future[T], result: Future[T]) -> None:
     else:
         result.set_result(done.result())
 
+
+def _without_control_flow(function: Callable[[], T]) -> T:
+    """Call a function whose exceptions must pass through a future and a coroutine, which these two would break."""
+    try:
+        return function()
+    except (StopIteration, GeneratorExit) as error:
+        raise RuntimeError(f"{type(error).__name__} was raised where an error was expected") from error
+
+
+_awaited: contextvars.ContextVar[set[Future[Any]]] = contextvars.ContextVar("actloop_awaited", default=set())  # noqa: B039
+"""What the current piece of work awaits on the background loop, so that it can be cancelled."""
 
 _background = _Background()
 _pool: ThreadPoolExecutor | None = None
