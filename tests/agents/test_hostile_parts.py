@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import Any
 
@@ -108,3 +109,28 @@ def test_an_error_without_a_readable_message_still_ends_the_run_properly() -> No
         with pytest.raises(AgentGenerationError, match="Unreadable"):
             one.run("ask")
         assert [run.state for run in journal.runs()] == ["failed"]
+
+
+@pytest.mark.timeout(30)
+def test_a_fork_gets_a_sandbox_of_its_own_and_leaves_the_parents_alone() -> None:
+    def reply(messages: list[ChatMessage]) -> str:
+        told = messages[-1].text
+        if "child" in told:
+            return program("final_answer('x' in globals())")
+        return program("x = 4\nfinal_answer(x)" if "first" in told else "final_answer(x)")
+
+    with agent(reply) as one:
+        assert one.run("first") == 4
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writing, str(one.run("child", reset=False)).encode())
+                one.cleanup()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reading, 100) == b"False"
+        os.close(reading)
+        os.close(writing)
+        assert one.run("again", reset=False) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -86,6 +87,7 @@ class GuestSession(Session):
         self._unsent = bytearray()
         self._alive = True
         self._closed = False
+        self._owner = os.getpid()
         self._left: float | None = None
         self._stopped = False
         self._wall = 0.0
@@ -200,8 +202,8 @@ class GuestSession(Session):
 
     @property
     def alive(self) -> bool:
-        """As in `Session`."""
-        return self._alive
+        """As in `Session`; a fork of the process that opened it has no session."""
+        return self._alive and self._owner == os.getpid()
 
     # ---- what the guest says
 

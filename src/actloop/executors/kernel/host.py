@@ -102,16 +102,18 @@ class Spawned:
     levels: list[Level]
     _report: _Report
     _code: int | None = field(default=None, init=False)
+    _owner: int = field(default_factory=os.getpid, init=False)
+    """The process that started it: a fork of that inherits the descriptors, but the session is not its own."""
 
     def kill(self) -> None:
         """End the session at once; harmless when it has ended already or was closed."""
-        if self.pidfd >= 0:
+        if self.pidfd >= 0 and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def interrupt(self) -> None:
         """Send SIGINT, which the guest sees as `KeyboardInterrupt`; harmless when it has ended."""
-        if self.pidfd >= 0:
+        if self.pidfd >= 0 and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGINT)
 
