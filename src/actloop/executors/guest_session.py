@@ -14,7 +14,7 @@ from actloop.executors.session import Call, Finished, GuestFailure, Printed, San
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actloop.executors.protocol import Event
     from actloop.executors.session import RemoteTool, Waiter
@@ -176,14 +176,27 @@ class GuestSession(Session):
             self._interrupted = True
             self._process.signal(signal.SIGINT)
             if self._timer is None:
-                self._timer = threading.Timer(INTERRUPT_GRACE, self._kill_if_running, (self._snippet,))
-                self._timer.daemon = True
-                self._timer.start()
+                self._after(INTERRUPT_GRACE / 2, self._insist, self._snippet)
+
+    def _after(self, seconds: float, act: Callable[[int], None], snippet: int) -> None:
+        self._timer = threading.Timer(seconds, act, (snippet,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _insist(self, snippet: int) -> None:
+        """Interrupt once more: a guest that had not begun yet did not hear the first."""
+        with self._lock:
+            if self._is_running(snippet):
+                self._process.signal(signal.SIGINT)
+                self._after(INTERRUPT_GRACE / 2, self._kill_if_running, snippet)
 
     def _kill_if_running(self, snippet: int) -> None:
         with self._lock:
-            if self._alive and self._snippet == snippet and self._protocol.state == "running":
+            if self._is_running(snippet):
                 self._process.kill()
+
+    def _is_running(self, snippet: int) -> bool:
+        return self._alive and self._snippet == snippet and self._protocol.state == "running"
 
     def close(self) -> None:
         """As in `Session`."""
