@@ -248,7 +248,8 @@ def test_ctrl_c_ends_the_run_but_not_the_session(service: Service) -> None:
         shown = read_until(outer, "Answer")
         shown = read_until(outer, "> ", shown.rpartition("Answer")[2])
         os.write(outer, b"\x03")
-        read_until(outer, "leaves")
+        shown = read_until(outer, "leaves")
+        read_until(outer, "> ", shown.rpartition("leaves")[2])  # only the prompt takes Ctrl-D for the end
         os.write(outer, b"\x04")
         assert process.wait(timeout=20) == 0
     finally:

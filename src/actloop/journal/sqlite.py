@@ -22,7 +22,7 @@ from actloop.journal.base import Journal, JournalError, RunSummary, summarise, t
 from actloop.values.events import RunFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from actloop.values.events import Event
 
@@ -184,8 +184,8 @@ class SQLiteJournal(Journal):
             self._waiting_size = 0
         self._lock.release()
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # when the interpreter ends, what this needs may be gone already
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # when the interpreter ends, what this needs may be gone already, even `sys`
             self.close()
 
     # --- writing
