@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from actloop.executors.local import evaluate_python_code as evaluate_python_code
     from actloop.executors.session import SandboxLimits as SandboxLimits
     from actloop.guest import BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES
+    from actloop.guest import Opaque as Opaque
+    from actloop.guest import Record as Record
     from actloop.journal import Journal as Journal
     from actloop.journal import MemoryJournal as MemoryJournal
     from actloop.journal import default_journal as default_journal
@@ -129,7 +131,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "evaluate_python_code",
     ),
     "actloop.executors.session": ("SandboxLimits",),
-    "actloop.guest": ("BASE_BUILTIN_MODULES",),
+    "actloop.guest": ("BASE_BUILTIN_MODULES", "Opaque", "Record"),
     "actloop.journal": ("Journal", "MemoryJournal", "default_journal"),
     "actloop.memory.callbacks": ("CallbackRegistry",),
     "actloop.memory.memory": ("AgentMemory",),
