@@ -11,13 +11,16 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "actloop"
 RANK = {
-    "cli": 7,
+    "cli": 8,
+    "screens": 7,
     "agents": 6,
     "runtime": 5,
     "loop": 4,
+    "mcp": 4,
     "models": 3,
     "executors": 3,
     "tools": 3,
+    "hub": 3,
     "memory": 3,
     "journal": 3,
     "ui": 3,

@@ -183,6 +183,9 @@ class Model:
     supports_grammar: bool = False
     """Whether `generate` takes `grammar`, a GBNF grammar that the reply must follow."""
 
+    native_tool_calls: bool = False
+    """Whether the service returns tool calls apart from the text, and takes them and their answers back by id."""
+
     def __init__(
         self,
         flatten_messages_as_text: bool = False,
@@ -226,6 +229,7 @@ class Model:
                 role_conversions=custom_role_conversions or tool_role_conversions,
                 convert_images_to_image_urls=convert_images_to_image_urls,
                 flatten_messages_as_text=flatten,
+                native_tool_calls=self.native_tool_calls,
             )
         }
         if stop_sequences and self.supports_stop_parameter:

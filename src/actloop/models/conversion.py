@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import weakref
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from actloop.values.messages import ChatMessageToolCall
 
 tool_role_conversions: dict[str, str] = {
     MessageRole.TOOL_CALL: MessageRole.ASSISTANT,
@@ -31,14 +34,19 @@ def get_clean_message_list(
     role_conversions: Mapping[str, str] | None = None,
     convert_images_to_image_urls: bool = False,
     flatten_messages_as_text: bool = False,
+    native_tool_calls: bool = False,
 ) -> list[dict[str, Any]]:
     """Messages as mappings with `role` and `content`, those of the same role in a row merged into one.
+
+    A message with tool calls, and one that answers a call by its id, keep these where the service knows them; elsewhere
+    the calls become a text that the model reads as its own words, and the answer the user's.
 
     Args:
         message_list: The conversation; it is not changed.
         role_conversions: Roles to send instead of others.
         convert_images_to_image_urls: Send images as data URLs, not as bare base64.
         flatten_messages_as_text: Send content as plain text instead of a list of parts.
+        native_tool_calls: Send calls as `tool_calls` in OpenAI's form, their answers as messages of the role `tool`.
 
     Raises:
         ValueError: A role is unknown, or an image stands in a message that must be plain text.
@@ -47,34 +55,76 @@ def get_clean_message_list(
     cleaned: list[dict[str, Any]] = []
     last_role: str | None = None
     parts: list[dict[str, Any]] = []
-    for message in message_list:
-        if isinstance(message, dict):
-            role, content = message.get("role"), message.get("content")
-        else:
-            role, content = message.role, message.content
-        if role not in _ROLES:
-            raise ValueError(f"unknown role of a message: {role!r}; the roles are {', '.join(MessageRole.roles())}")
-        role = str(conversions.get(role, role))
-        if role != last_role:
+    for given in message_list:
+        message = given if isinstance(given, ChatMessage) else _from_mapping(given)
+        native = native_tool_calls and bool(message.tool_calls or message.tool_call_id is not None)
+        role = (
+            "tool" if native and message.tool_call_id is not None else str(conversions.get(message.role, message.role))
+        )
+        if native or role != last_role:
             parts = []
             cleaned.append({"role": role, "content": parts})
-            last_role = role
-        if isinstance(content, str):
-            _add_text(parts, content)
-            continue
-        for part in cast("list[dict[str, Any]]", content or []):
-            if part["type"] == "text":
-                _add_text(parts, part["text"])
-            elif part["type"] == "image":
-                if flatten_messages_as_text:
-                    raise ValueError("a message holds an image, but flatten_messages_as_text sends text only")
-                parts.append(_image_part(part["image"], as_url=convert_images_to_image_urls))
-            else:
-                parts.append(part)
+            last_role = None if native else role  # nothing is merged into a call or its answer
+        _add_content(parts, message.content, convert_images_to_image_urls, flatten_messages_as_text)
+        if native:
+            _add_native(cleaned[-1], message)
+        elif message.tool_calls:
+            _add_text(parts, calls_as_text(message.tool_calls))
     if flatten_messages_as_text:
         for item in cleaned:
             item["content"] = "\n".join(part["text"] for part in item["content"])
     return cleaned
+
+
+def _from_mapping(given: dict[str, Any]) -> ChatMessage:
+    role = given.get("role")
+    if role not in _ROLES:
+        raise ValueError(f"unknown role of a message: {role!r}; the roles are {', '.join(MessageRole.roles())}")
+    return ChatMessage.from_dict(given)
+
+
+def _add_content(
+    parts: list[dict[str, Any]], content: str | list[dict[str, Any]] | None, urls: bool, flat: bool
+) -> None:
+    if isinstance(content, str):
+        _add_text(parts, content)
+        return
+    for part in content or []:
+        if part["type"] == "text":
+            _add_text(parts, part["text"])
+        elif part["type"] == "image":
+            if flat:
+                raise ValueError("a message holds an image, but flatten_messages_as_text sends text only")
+            parts.append(_image_part(part["image"], as_url=urls))
+        else:
+            parts.append(part)
+
+
+def _add_native(item: dict[str, Any], message: ChatMessage) -> None:
+    if message.tool_call_id is not None:
+        item["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        item["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": arguments_as_text(call.function.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+
+
+def arguments_as_text(arguments: Any) -> str:
+    """A call's arguments as the JSON text that services expect."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
+
+
+def calls_as_text(calls: Sequence[ChatMessageToolCall]) -> str:
+    """Tool calls as a model writes them that knows no tool calls of its own: one JSON object a line."""
+    return "\n".join(
+        json.dumps({"name": call.function.name, "arguments": call.function.arguments}, ensure_ascii=False, default=str)
+        for call in calls
+    )
 
 
 def _add_text(parts: list[dict[str, Any]], text: str) -> None:

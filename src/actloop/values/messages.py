@@ -80,6 +80,7 @@ class ChatMessage:
         raw: The service's own reply object, if any; never stored or sent.
         token_usage: Tokens of the request and of the reply; None where the service does not report them.
         reasoning_content: Text of the model's reasoning, where the service returns it apart from the reply.
+        tool_call_id: Id of the call that a `TOOL_RESPONSE` message answers; None where it answers a program.
     """
 
     role: MessageRole
@@ -88,6 +89,7 @@ class ChatMessage:
     raw: Any | None = None
     token_usage: TokenUsage | None = None
     reasoning_content: str | None = None
+    tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
         if self.tool_calls is not None:
@@ -124,6 +126,8 @@ class ChatMessage:
         }
         if self.reasoning_content is not None:
             data["reasoning_content"] = self.reasoning_content
+        if self.tool_call_id is not None:
+            data["tool_call_id"] = self.tool_call_id
         return data
 
     def model_dump_json(self) -> str:
@@ -150,6 +154,7 @@ class ChatMessage:
             raw=raw,
             token_usage=token_usage,
             reasoning_content=data.get("reasoning_content"),
+            tool_call_id=data.get("tool_call_id"),
         )
 
     def render_as_markdown(self) -> str:
