@@ -365,4 +365,5 @@ def as_delta(message: ChatMessage) -> ChatMessageStreamDelta:
         tool_calls=calls or None,
         token_usage=message.token_usage,
         reasoning_content=message.reasoning_content,
+        reasoning_details=message.reasoning_details,
     )

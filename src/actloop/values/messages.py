@@ -67,6 +67,7 @@ class ChatMessageStreamDelta:
     tool_calls: list[ChatMessageToolCallStreamDelta] | None = None
     token_usage: TokenUsage | None = None
     reasoning_content: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
 
 
 @dataclass
@@ -81,6 +82,8 @@ class ChatMessage:
         token_usage: Tokens of the request and of the reply; None where the service does not report them.
         reasoning_content: Text of the model's reasoning, where the service returns it apart from the reply.
         tool_call_id: Id of the call that a `TOOL_RESPONSE` message answers; None where it answers a program.
+        reasoning_details: The service's own blocks of reasoning, signed and perhaps unreadable; plain data. A service
+            that sends them wants them back, unchanged, with the tool calls that came after them.
     """
 
     role: MessageRole
@@ -90,6 +93,7 @@ class ChatMessage:
     token_usage: TokenUsage | None = None
     reasoning_content: str | None = None
     tool_call_id: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.tool_calls is not None:
@@ -128,6 +132,8 @@ class ChatMessage:
             data["reasoning_content"] = self.reasoning_content
         if self.tool_call_id is not None:
             data["tool_call_id"] = self.tool_call_id
+        if self.reasoning_details is not None:
+            data["reasoning_details"] = self.reasoning_details
         return data
 
     def model_dump_json(self) -> str:
@@ -155,6 +161,7 @@ class ChatMessage:
             token_usage=token_usage,
             reasoning_content=data.get("reasoning_content"),
             tool_call_id=data.get("tool_call_id"),
+            reasoning_details=data.get("reasoning_details"),
         )
 
     def render_as_markdown(self) -> str:
@@ -188,6 +195,7 @@ class StreamedReply:
     def __init__(self) -> None:
         self._content: list[str] = []
         self._reasoning: list[str] = []
+        self._details: list[dict[str, Any]] = []
         self._calls: dict[int, tuple[ChatMessageToolCall, list[str]]] = {}
         self._usage: TokenUsage | None = None
 
@@ -203,6 +211,7 @@ class StreamedReply:
             self._content.append(delta.content)
         if delta.reasoning_content:
             self._reasoning.append(delta.reasoning_content)
+        self._details.extend(delta.reasoning_details or ())
         for piece in delta.tool_calls or ():
             if piece.index is None:
                 raise ValueError(f"a piece of a tool call in a streamed reply has no index: {piece}")
@@ -229,6 +238,7 @@ class StreamedReply:
             tool_calls=calls or None,
             token_usage=self._usage,
             reasoning_content="".join(self._reasoning) or None,
+            reasoning_details=list(self._details) or None,
         )
 
 
