@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 from abc import ABC, abstractmethod
 from contextlib import aclosing
 from functools import partial
@@ -33,6 +34,7 @@ from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from typing import Self
 
     from PIL.Image import Image
 
@@ -304,6 +306,18 @@ class MultiStepAgent(ABC):
         reply is streamed).
         """
         self._runs.interrupt()
+
+    def copy(self) -> Self:
+        """An agent of the same definition with a conversation of its own; model, tools and executor are shared."""
+        other = copy.copy(self)
+        other.tools, other.managed_agents = self.tools.copy(), self.managed_agents.copy()
+        other._runs = Runs()
+        other._runs.variables = self._runs.variables.copy()
+        return other
+
+    def forget(self) -> None:
+        """Forget the conversation: its sandbox ends, and runs that are under way are interrupted."""
+        self._runs.forget()
 
     async def _items(self, run: Run, loop: Loop, begun: RunStarted | None, port: Port) -> AsyncGenerator[StreamItem]:
         try:

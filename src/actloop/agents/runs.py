@@ -100,6 +100,16 @@ class Runs:
         for run in active:
             run.interrupt.set()
 
+    def forget(self) -> None:
+        """Leave every run behind: those under way are interrupted, and no sandbox is kept for a next one."""
+        with self._lock:
+            latest, self._latest, self.memory, self.variables = self._latest, None, None, {}
+            active = list(self._active)
+        for run in active:
+            run.interrupt.set()
+        if latest is not None and latest not in active:
+            latest.close()
+
     def close(self) -> None:
         """End the sandbox that the latest run left."""
         latest = self._latest
