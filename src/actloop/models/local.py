@@ -48,6 +48,7 @@ class LocalModel(OpenAIModel):
     """
 
     supports_grammar = True
+    native_tool_calls = False  # small models write their calls as text more reliably
     _direct = True  # the server is on this machine: no proxy can reach it
 
     def __init__(
@@ -69,6 +70,7 @@ class LocalModel(OpenAIModel):
         kwargs.setdefault("retry", _RETRY)
         super().__init__(model_id=os.fspath(name), timeout=timeout, **kwargs)
         self.context = context
+        self.context_window = min(context, self.context_window or context)
         self.threads = threads or default_threads()
         self.parallel = parallel
         self.temperature = temperature
@@ -114,6 +116,8 @@ class LocalModel(OpenAIModel):
         data = super().to_dict()
         for name in ("api_base", "organization", "project"):
             del data[name]
+        if data.get("context_window") == self.context:
+            del data["context_window"]
         return {**data, "context": self.context, "parallel": self.parallel, "seed": self.seed}
 
     def _prepare_completion_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
-from contextlib import aclosing, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import AgentGenerationError
-from actloop.models.base import Model, ToolLike
-from actloop.models.clients import Clients, import_openai
-from actloop.models.completions import StreamReader, broken, failed_in_stream, read_reply, refused
-from actloop.models.retry import NO_RETRY, ModelRequestError, RateLimiter, RetryPolicy
-from actloop.models.switch import check_real_requests
+from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel, from_environment
+from actloop.models.api import ApiModel as ApiModel
+from actloop.models.clients import Clients, client_settings, http_library, import_openai
+from actloop.models.completions import StreamReader, read_reply
+from actloop.models.failures import explained
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
-    from types import TracebackType
-    from typing import Self
+    from contextlib import AbstractContextManager
 
-    from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
+    from actloop.models.api import Conversation
+    from actloop.models.base import ToolLike
+    from actloop.values.messages import ChatMessage
 
-    Conversation = Sequence[ChatMessage | dict[str, Any]]
-
-DEFAULT_TIMEOUT = 600.0
 _SDK_ARGUMENTS = frozenset({"stream", "timeout", "extra_body", "extra_headers", "extra_query"})
 
 
-class ApiModel(Model):
-    """Base class of models that a service runs.
-
-    Args:
-        model_id: The model's name at the service.
-        custom_role_conversions: Roles to send instead of others, for services that do not know them.
-        client: A client of the service's SDK, to be used instead of one of our own.
-        requests_per_minute: Space requests so that there are no more of them; None for no limit.
-        retry: Send a request again where that may help; a `RetryPolicy` says how often, False means never.
-        **kwargs: As for `Model`.
-    """
-
-    def __init__(
-        self,
-        model_id: str,
-        custom_role_conversions: dict[str, str] | None = None,
-        client: Any | None = None,
-        requests_per_minute: float | None = None,
-        retry: bool | RetryPolicy = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(model_id=model_id, **kwargs)
-        self.custom_role_conversions = custom_role_conversions or {}
-        self.rate_limiter = RateLimiter(requests_per_minute)
-        self.retryer = retry if isinstance(retry, RetryPolicy) else RetryPolicy() if retry else NO_RETRY
-        self._given_client = client
-
-    @property
-    def client(self) -> Any:
-        """The client that was given, or one of our own, made when first asked for."""
-        return self._given_client or self.create_client()
-
-    def create_client(self) -> Any:
-        """A client of the service's SDK."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement create_client()")
-
-    def _apply_rate_limit(self) -> None:
-        self.rate_limiter.throttle()
-
-
-class OpenAIModel(ApiModel):
+class OpenAIModel(ServiceModel):
     """A model at any service that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama and many more.
 
     One object may be used from any number of threads and event loops, and after a fork.
@@ -82,8 +39,8 @@ class OpenAIModel(ApiModel):
         custom_role_conversions: Roles to send instead of others.
         flatten_messages_as_text: Send content as plain text.
         timeout: Seconds that a whole request may take, the reply included, before it counts as failed.
-        **kwargs: `requests_per_minute`, `retry` and `client` as for `ApiModel`; all else is added to every request,
-            `temperature` for instance.
+        **kwargs: `native_tool_calls`, `requests_per_minute`, `retry` and `client` as for `ServiceModel`; all else is
+            added to every request, `temperature`, `tool_choice` or `parallel_tool_calls` for instance.
     """
 
     _sdk_class = "OpenAI"
@@ -102,23 +59,25 @@ class OpenAIModel(ApiModel):
         timeout: float = DEFAULT_TIMEOUT,
         **kwargs: Any,
     ) -> None:
-        settings = dict(client_kwargs or {})
-        retries = settings.pop("max_retries", None)
-        if retries is not None:
-            kwargs.setdefault("retry", RetryPolicy(attempts=retries + 1))
         super().__init__(
             model_id=model_id,
             custom_role_conversions=custom_role_conversions,
             flatten_messages_as_text=flatten_messages_as_text,
+            client_kwargs=client_kwargs,
+            timeout=timeout,
             **kwargs,
         )
         self.api_base = api_base
         self.organization = organization
         self.project = project
-        self.timeout = timeout
-        self.client_kwargs = {"timeout": timeout, **settings, "organization": organization, "project": project}
+        self.client_kwargs = {
+            "timeout": timeout,
+            **self.client_kwargs,
+            "organization": organization,
+            "project": project,
+        }
         self._api_key = api_key
-        self._clients = Clients(self, self.client_kwargs, self._sdk_class, direct=self._direct)
+        self._clients = Clients(self, functools.partial(_make, self._sdk_class, self._direct, self.client_kwargs))
         self._asks_for_usage = True
 
     def create_client(self) -> Any:
@@ -132,163 +91,6 @@ class OpenAIModel(ApiModel):
     async def aclose(self) -> None:
         """Close open connections, those of the running event loop too."""
         await self._clients.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def generate(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, Any] | None = None,
-        tools_to_call_from: Sequence[ToolLike] | None = None,
-        **kwargs: Any,
-    ) -> ChatMessage:
-        """The reply to a conversation; see `Model.generate`.
-
-        Raises:
-            ModelRequestError: The service cannot be reached, refuses, or answers nonsense.
-        """
-        request = self._request(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-
-        def send() -> ChatMessage:
-            self._apply_rate_limit()
-            with self._explained():
-                return read_reply(self._create(request), stop_sequences, self._where)
-
-        return self.retryer.call(send)
-
-    async def agenerate(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, Any] | None = None,
-        tools_to_call_from: Sequence[ToolLike] | None = None,
-        **kwargs: Any,
-    ) -> ChatMessage:
-        """As `generate`, by the SDK's asynchronous client; cancelling it ends the request."""
-        if self._given_client is not None:
-            return await super().agenerate(messages, stop_sequences, response_format, tools_to_call_from, **kwargs)
-        request = self._request(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-
-        async def send() -> ChatMessage:
-            await self.rate_limiter.athrottle()
-            with self._explained():
-                client = await self._clients.asynchronous(*await self._aendpoint())
-                create: Any = client.chat.completions.create
-                return read_reply(await create(**_unchanged(request)), stop_sequences, self._where)
-
-        return await self.retryer.acall(send)
-
-    def generate_stream(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, Any] | None = None,
-        tools_to_call_from: Sequence[ToolLike] | None = None,
-        **kwargs: Any,
-    ) -> Generator[ChatMessageStreamDelta]:
-        """The reply piece by piece. What fails before the first piece is tried again, what fails later is not.
-
-        Raises:
-            ModelRequestError: As for `generate`, or the stream breaks off.
-        """
-        request = self._request(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-
-        def begin() -> tuple[Generator[ChatMessageStreamDelta], ChatMessageStreamDelta | None]:
-            self._apply_rate_limit()
-            deltas = self._stream_once(request, stop_sequences)
-            return deltas, next(deltas, None)
-
-        deltas, first = self.retryer.call(begin)
-        with closing(deltas):
-            if first is not None:
-                yield first
-            yield from deltas
-
-    async def astream(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, Any] | None = None,
-        tools_to_call_from: Sequence[ToolLike] | None = None,
-        **kwargs: Any,
-    ) -> AsyncGenerator[ChatMessageStreamDelta]:
-        """As `generate_stream`, by the SDK's asynchronous client."""
-        if self._given_client is not None:
-            given = super().astream(messages, stop_sequences, response_format, tools_to_call_from, **kwargs)
-            async with aclosing(given):
-                async for delta in given:
-                    yield delta
-            return
-        request = self._request(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-
-        async def begin() -> tuple[AsyncGenerator[ChatMessageStreamDelta], ChatMessageStreamDelta | None]:
-            await self.rate_limiter.athrottle()
-            deltas = self._astream_once(request, stop_sequences)
-            return deltas, await anext(deltas, None)
-
-        deltas, first = await self.retryer.acall(begin)
-        async with aclosing(deltas):
-            if first is not None:
-                yield first
-            async for delta in deltas:
-                yield delta
-
-    def _stream_once(
-        self, request: dict[str, Any], stop_sequences: list[str] | None
-    ) -> Generator[ChatMessageStreamDelta]:
-        """One attempt at a stream."""
-        reader = StreamReader(stop_sequences, self._where)
-        with self._explained():
-            try:
-                stream = self._create(self._streamed(request))
-            except Exception as error:
-                if not self._refuses_usage(error):
-                    raise
-                stream = self._create(self._streamed(request))
-            try:
-                for chunk in stream:
-                    delta = reader.read(chunk)
-                    if delta is not None:
-                        yield delta
-                    if reader.stopped:
-                        break
-            finally:
-                if hasattr(stream, "close"):  # a client that was given may return any iterable
-                    stream.close()
-            yield from reader.end()
-
-    async def _astream_once(
-        self, request: dict[str, Any], stop_sequences: list[str] | None
-    ) -> AsyncGenerator[ChatMessageStreamDelta]:
-        """One attempt at a stream, awaited."""
-        reader = StreamReader(stop_sequences, self._where)
-        with self._explained():
-            client = await self._clients.asynchronous(*await self._aendpoint())
-            create: Any = client.chat.completions.create
-            try:
-                stream = await create(**_unchanged(self._streamed(request)))
-            except Exception as error:
-                if not self._refuses_usage(error):
-                    raise
-                stream = await create(**_unchanged(self._streamed(request)))
-            try:
-                async for chunk in stream:
-                    delta = reader.read(chunk)
-                    if delta is not None:
-                        yield delta
-                    if reader.stopped:
-                        break
-            finally:
-                await stream.close()
-            for delta in reader.end():
-                yield delta
 
     def _endpoint(self) -> tuple[str | None, str | None]:
         """Address and key to use for the next attempt."""
@@ -305,7 +107,6 @@ class OpenAIModel(ApiModel):
         tools_to_call_from: Sequence[ToolLike] | None,
         kwargs: dict[str, Any],
     ) -> dict[str, Any]:
-        check_real_requests(self._where)
         return self._prepare_completion_kwargs(
             messages,
             stop_sequences,
@@ -316,11 +117,52 @@ class OpenAIModel(ApiModel):
             **{"model": self.model_id, **kwargs},
         )
 
-    def _create(self, request: dict[str, Any]) -> Any:
+    def _send(self, request: dict[str, Any]) -> Any:
         """Send a request by the client that was given, or by our own."""
         if self._given_client is not None:
             return self._given_client.chat.completions.create(**request)
         return self.client.chat.completions.create(**_unchanged(request))
+
+    async def _asend(self, request: dict[str, Any]) -> Any:
+        client = await self._clients.asynchronous(*await self._aendpoint())
+        return await client.chat.completions.create(**_unchanged(request))
+
+    @contextmanager
+    def _open(self, request: dict[str, Any]) -> Generator[Any]:
+        try:
+            stream = self._send(self._streamed(request))
+        except Exception as error:
+            if not self._refuses_usage(error):
+                raise
+            stream = self._send(self._streamed(request))
+        try:
+            yield stream
+        finally:
+            if hasattr(stream, "close"):  # a client that was given may return any iterable
+                stream.close()
+
+    @asynccontextmanager
+    async def _aopen(self, request: dict[str, Any]) -> AsyncGenerator[Any]:
+        try:
+            stream = await self._asend(self._streamed(request))
+        except Exception as error:
+            if not self._refuses_usage(error):
+                raise
+            stream = await self._asend(self._streamed(request))
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+    def _read(self, response: Any, stop_sequences: list[str] | None) -> ChatMessage:
+        return read_reply(response, stop_sequences, self._where)
+
+    def _reader(self, stop_sequences: list[str] | None) -> StreamReader:
+        return StreamReader(stop_sequences, self._where)
+
+    def _explained(self) -> AbstractContextManager[None]:
+        sdk = import_openai(type(self).__name__)
+        return explained(sdk, http_library(sdk), self._where, self.timeout)
 
     def _streamed(self, request: dict[str, Any]) -> dict[str, Any]:
         options = {"stream_options": {"include_usage": True}} if self._asks_for_usage else {}
@@ -335,42 +177,34 @@ class OpenAIModel(ApiModel):
 
     @property
     def _where(self) -> str:
-        """Model and address, for messages."""
         return f"{self.model_id} at {self.api_base or os.environ.get('OPENAI_BASE_URL') or 'api.openai.com'}"
 
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        """Raise the SDK's errors as our own."""
-        openai = import_openai()
-        where = self._where
-        try:
-            yield
-        except openai.APITimeoutError as error:
-            text = f"{where} did not answer within {self.timeout:g} s. Set timeout to wait longer."
-            raise ModelRequestError(text, retriable=True) from error
-        except openai.APIConnectionError as error:
-            text = f"The connection to {where} failed: {_reason(error)}. Check the address and the network."
-            raise ModelRequestError(text, retriable=True) from error
-        except openai.APIStatusError as error:
-            raise refused(where, error.status_code, error.body, error.message, error.response.headers) from error
-        except (openai.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise broken(where, f"it is not valid JSON ({error})") from error
-        except openai.APIError as error:
-            raise failed_in_stream(where, error.body, error.message) from error
-        except openai.OpenAIError as error:
-            raise AgentGenerationError(f"No request to {where} could be made: {error}") from error
+    @property
+    def _keys(self) -> tuple[str | None, ...]:
+        given = self._api_key if isinstance(self._api_key, str) else None
+        return (given, *from_environment("OPENAI_API_KEY"))
 
 
 OpenAIServerModel = OpenAIModel
 
 
-def _reason(error: BaseException) -> str:
-    """What the operating system said, from below all that was raised on top of it."""
-    while (deeper := error.__cause__ or error.__context__) is not None:
-        error = deeper
-    if isinstance(error, OSError) and (error.errno or 0) > 0:
-        return os.strerror(error.errno or 0)
-    return str(error) or type(error).__name__
+def _make(
+    sdk_class: str,
+    direct: bool,
+    settings: dict[str, Any],
+    asynchronous: bool,
+    base_url: str | None,
+    api_key: str | None,
+) -> Any:
+    """A client of the SDK; its asynchronous classes are called like the others, after `Async`."""
+    sdk = import_openai()
+    settings = {**settings, "api_key": api_key}
+    if base_url is not None:
+        settings["base_url"] = base_url
+        if not api_key and not os.environ.get("OPENAI_API_KEY"):
+            settings["api_key"] = "none"  # the SDK insists on one, servers of one's own seldom do
+    make = getattr(sdk, f"Async{sdk_class}" if asynchronous else sdk_class)
+    return make(**client_settings(sdk, asynchronous, settings, direct))
 
 
 def _unchanged(request: dict[str, Any]) -> dict[str, Any]:

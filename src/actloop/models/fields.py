@@ -1,0 +1,27 @@
+"""Reading answers of which nothing can be relied on: fields may be missing, null, misnamed or of another type."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+
+def get(value: object, name: str) -> Any:
+    """A field of a mapping or of an object; None where there is none."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(name)
+    return getattr(value, name, None)
+
+
+def items(value: object) -> list[Any]:
+    """The list, or an empty one where it is none."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def text(value: object) -> str | None:
+    """The text, or None where it is none."""
+    return value if isinstance(value, str) else None
+
+
+def count(value: object) -> int | None:
+    """The number, or None where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

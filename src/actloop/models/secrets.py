@@ -1,0 +1,36 @@
+"""Which settings are secret, so that no file, log or screen shows them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+_SECRET = re.compile(
+    r"token|.*api[_-]?key.*|.*secret.*|.*passw.*|.*authorization.*|.*credential.*|.*headers|.*cookie.*"
+    r"|.*(?:access|session|security|auth|bearer|ad|hf)[_-]token.*|.*access[_-]?key.*|.*private[_-]?key.*",
+    re.IGNORECASE,
+)
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def without_secrets(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are plain data and no secret by their name, also inside of others."""
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        if not _SECRET.fullmatch(name):
+            plain = _plain(value)
+            if plain is not _UNKNOWN:
+                kept[name] = plain
+    return kept
+
+
+_UNKNOWN = object()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return without_secrets(cast("dict[str, Any]", value))
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(part) for part in cast("list[Any]", value)]
+        return [part for part in parts if part is not _UNKNOWN]
+    return value if isinstance(value, _PLAIN) else _UNKNOWN
