@@ -1,0 +1,1 @@
+"""Tools that reach the web, all through one client that refuses internal addresses."""

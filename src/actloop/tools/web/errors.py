@@ -1,0 +1,48 @@
+"""What can go wrong between a tool and the web."""
+
+from __future__ import annotations
+
+from actloop.errors import AgentError
+
+
+class FetchError(AgentError):
+    """An address could not be fetched; the message names the address and the reason."""
+
+
+class ForbiddenAddressError(FetchError):
+    """An address is refused before anything is sent to it: its scheme, host, port or IP address is not allowed."""
+
+
+class FetchTimeoutError(FetchError, TimeoutError):
+    """A transfer was not complete within its time."""
+
+
+class FetchCancelledError(FetchError):
+    """A transfer was called off by the program."""
+
+
+class TooLargeError(FetchError):
+    """An answer is larger than the limit."""
+
+
+class ContentTypeError(FetchError):
+    """An answer is of a kind that the caller did not ask for."""
+
+
+class StatusError(FetchError):
+    """A server answered with an error.
+
+    Args:
+        message: What happened.
+        status: HTTP status.
+        retry_after: Seconds that the server asks to wait, if it says.
+    """
+
+    def __init__(self, message: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class NoResultsError(AgentError):
+    """A search found nothing."""
