@@ -52,6 +52,10 @@ class AgentGenerationError(AgentError):
     """A model could not produce a reply."""
 
 
+class ContextLimitError(AgentGenerationError):
+    """A conversation does not fit the model's context, however much of it is left out."""
+
+
 class AgentInterruptedError(AgentError):
     """A run was ended by `agent.interrupt()`."""
 

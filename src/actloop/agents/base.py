@@ -6,10 +6,19 @@ import builtins
 import copy
 from abc import ABC, abstractmethod
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from actloop.agents.checks import by_name, callback_registry, check_images, checked_variables, valid_name, whole_number
+from actloop.agents.checks import (
+    by_name,
+    callback_registry,
+    check_images,
+    checked_context,
+    checked_variables,
+    valid_name,
+    whole_number,
+)
 from actloop.agents.prompting import (
     EMPTY_PROMPT_TEMPLATES,
     PromptTemplates,
@@ -22,6 +31,8 @@ from actloop.agents.result import RunResult
 from actloop.agents.runs import Runs
 from actloop.errors import AgentParsingError
 from actloop.journal import base as journals
+from actloop.loop.context import within_limit
+from actloop.memory.compaction import ContextLimit
 from actloop.memory.memory import AgentMemory
 from actloop.memory.steps import ActionStep, MemoryStep, SystemPromptStep
 from actloop.runtime.gateway import FINAL_ANSWER, Gateway
@@ -71,6 +82,8 @@ class MultiStepAgent(ABC):
         final_answer_checks: Called with the answer, the memory and `agent=`; an answer that one refuses is sent back.
         return_full_result: Have `run` return a `RunResult`.
         logger: Prints; made from `verbosity_level` by default.
+        context: How conversations are kept within the model's window: a `ContextLimit`, "off", or None for its defaults
+            (they know the window from `model.context_window`, or else when a service refuses a conversation).
         journal: Where runs are recorded: a `Journal`, None for nowhere, or "default" for the user's own.
     """
 
@@ -107,6 +120,7 @@ class MultiStepAgent(ABC):
         return_full_result: bool = False,
         logger: AgentLogger | None = None,
         journal: Journal | str | None = "default",
+        context: ContextLimit | Literal["off"] | None = None,
     ) -> None:
         if prompt_templates is not None:
             check_templates(prompt_templates)
@@ -132,6 +146,7 @@ class MultiStepAgent(ABC):
         if isinstance(journal, str) and journal != "default":
             raise ValueError(f"journal must be a Journal, None or 'default'; got {journal!r}")
         self._journal = journal
+        self.context = checked_context(context)
         self._runs = Runs()
 
     def _add_tools(self, tools: Sequence[Any], add_base_tools: bool) -> None:
@@ -352,6 +367,14 @@ class MultiStepAgent(ABC):
             only: Take just one step, of this number.
         """
 
+    def _within_context(self, run: Run, loop: Loop) -> Loop:
+        context: ContextLimit | str | None = self.context
+        if isinstance(context, str):
+            return loop
+        limit = context or ContextLimit()
+        window: int | None = getattr(self.model, "context_window", None)
+        return within_limit(loop, run.memory, limit if limit.tokens or not window else replace(limit, tokens=window))
+
     def _beginning(
         self,
         task: str,
@@ -387,7 +410,8 @@ class MultiStepAgent(ABC):
                 images=images,
                 max_steps=steps,
             )
-            return run, self._make_loop(run, prompts, begun=bool(run.memory.steps)), begun
+            loop = self._make_loop(run, prompts, begun=bool(run.memory.steps))
+            return run, self._within_context(run, loop), begun
         except BaseException:
             self._runs.end(run)
             raise
@@ -439,7 +463,7 @@ class MultiStepAgent(ABC):
         run.fold.keeps_steps = False
         run.fold.step = memory_step
         prompts = RunPrompts(self.prompt_templates, run.task, self._template_variables(), run.memory)
-        loop = self._make_loop(run, prompts, begun=True, only=memory_step.step_number)
+        loop = self._within_context(run, self._make_loop(run, prompts, begun=True, only=memory_step.step_number))
         for _ in iterate_now(self._items(run, loop, None, Blocking(run.interrupt))):
             pass
         return run.answer

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import keyword
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from actloop.memory.callbacks import CallbackRegistry
+from actloop.memory.compaction import ContextLimit
 from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.tools.base import BaseTool
 
@@ -51,6 +52,13 @@ def check_images(images: Any) -> None:
     for image in cast("list[Any]", images):
         if not (hasattr(image, "save") and hasattr(image, "size")):
             raise TypeError(f"images must be PIL images (PIL.Image.open(path) makes one); got {image!r}"[:300])
+
+
+def checked_context(context: Any) -> ContextLimit | Literal["off"] | None:
+    """How conversations are kept within the model's window."""
+    if context is not None and context != "off" and not isinstance(context, ContextLimit):
+        raise TypeError(f"context must be a ContextLimit, 'off' or None; got {context!r}"[:300])
+    return context
 
 
 def by_name(items: Sequence[Any], what: str) -> dict[str, Any]:

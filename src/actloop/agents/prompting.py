@@ -164,7 +164,7 @@ class RunPrompts:
         variables = {**self._variables, "remaining_steps": remaining}
         before = populate_template(planning["update_plan_pre_messages"], variables)
         after = populate_template(planning["update_plan_post_messages"], variables)
-        steps = [message for step in self._memory.steps for message in step.to_messages(summary_mode=True)]
+        steps = self._memory.shown(summary_mode=True)
         return [_message(MessageRole.SYSTEM, before), *steps, _message(MessageRole.USER, after)]
 
     def plan_text(self, reply: str, *, first: bool) -> str:
@@ -180,7 +180,7 @@ class RunPrompts:
         final = self._templates["final_answer"]
         before = populate_template(final["pre_messages"], self._variables)
         after = populate_template(final["post_messages"], self._variables)
-        steps = [message for step in self._memory.steps for message in step.to_messages()]
+        steps = self._memory.shown()
         return [_message(MessageRole.SYSTEM, before), *steps, _message(MessageRole.USER, after)]
 
 

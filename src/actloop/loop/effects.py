@@ -26,14 +26,30 @@ class Generate:
         grammar: GBNF grammar of the reply, used only by models that support one.
         response_format: JSON Schema response format, for structured replies.
         temperature: Overrides the model's own for this reply.
+        may_overflow: Where the model's service refuses the conversation as too long, the outcome is an `Overflow`; the
+            run would fail otherwise.
     """
 
     messages: list[ChatMessage]
-    purpose: Literal["action", "plan", "answer"] = "action"
+    purpose: Literal["action", "plan", "answer", "summary"] = "action"
     stop: tuple[str, ...] = ()
     grammar: str | None = None
     response_format: dict[str, Any] | None = None
     temperature: float | None = None
+    may_overflow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """A service refused a conversation as too long.
+
+    Attributes:
+        message: What it said.
+        window: Tokens that it takes, where it said so.
+    """
+
+    message: str
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

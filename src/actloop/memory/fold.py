@@ -54,6 +54,10 @@ class MemoryFold:
                 self.step = ActionStep(step_number=event.number, timing=Timing(event.time))
             case events.ModelReplied():
                 self._reply(event)
+            case events.Compacted():
+                self.memory.compact(event)
+            case events.ImagesObserved():
+                self._illustrate(event)
             case events.PlanMade():
                 return self._plan(event)
             case events.ProgramStarted():
@@ -92,13 +96,23 @@ class MemoryFold:
         self.memory.append(TaskStep(task=event.task, task_images=event.images or None, prompt=event.prompt))
 
     def _reply(self, event: events.ModelReplied) -> None:
+        if event.purpose == "action" and event.message.token_usage is not None:
+            self.memory.learn(event.message.token_usage.input_tokens)
         if event.purpose == "plan":
             self._plan_reply, self._plan_started = event.message, event.time - event.seconds
-        elif self.step is not None:
+        elif self.step is not None and event.purpose != "summary":
             self.step.model_output_message = replace(event.message, raw=None)  # an object of the service's client
             self.step.model_output = event.message.content
             used, more = self.step.token_usage, event.message.token_usage
             self.step.token_usage = used + more if used is not None and more is not None else more
+
+    def _illustrate(self, event: events.ImagesObserved) -> None:
+        """Give a step its images again; in the run itself it has them already."""
+        for step in reversed(self.memory.steps):
+            if isinstance(step, ActionStep) and step.step_number == event.number:
+                if not step.observations_images:
+                    step.observations_images = event.images
+                return
 
     def _plan(self, event: events.PlanMade) -> PlanningStep | None:
         if self._plan_reply is None:
@@ -122,6 +136,8 @@ class MemoryFold:
     def _finish(self, step: ActionStep, event: events.StepFinished) -> ActionStep:
         self.step = None
         step.observations = event.observation
+        if event.images:
+            step.observations_images = event.images
         if event.error is not None:
             step.error = error_of(event.error_kind, event.error)
         if event.output is not None:

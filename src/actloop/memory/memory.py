@@ -5,9 +5,14 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from actloop.memory.compaction import Measure, View, decide, size_of, summary_request
 from actloop.memory.steps import ActionStep, MemoryStep, PlanningStep, SystemPromptStep, TaskStep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actloop.memory.compaction import ContextLimit, Decision
+    from actloop.values.events import Compacted
     from actloop.values.messages import ChatMessage
 
 
@@ -16,7 +21,8 @@ class AgentMemory:
 
     Attributes:
         system_prompt: The first step, kept by `reset`.
-        steps: Tasks, plans and actions in order.
+        steps: Tasks, plans and actions in order, whole; what a model is shown of them may be less.
+        window: Tokens that the model turned out to take, where a service refused the conversation as too long.
     """
 
     def __init__(self, system_prompt: str | SystemPromptStep) -> None:
@@ -24,18 +30,29 @@ class AgentMemory:
             system_prompt = SystemPromptStep(system_prompt=system_prompt)
         self.system_prompt = system_prompt
         self.steps: list[MemoryStep] = []
+        self.window: int | None = None
+        self._view = View()
+        self._earlier_views: list[tuple[MemoryStep, View]] = []
+        self._measure = Measure()
         self._written: list[ChatMessage] = []
         self._written_from: list[MemoryStep] = []
+        self._last_replaced: MemoryStep | None = None
+        self._size = 0
         self._cacheable = True
         self._editable_in_place = False
 
     def reset(self) -> None:
         """Forget every step; the system prompt stays."""
         self.steps = []
+        self._view = View()
+        self._earlier_views = []
+        self._measure = Measure()
 
-    def touch(self) -> None:
-        """Say that a step was edited, so that all messages are written anew."""
+    def touch(self, step: MemoryStep | None = None) -> None:
+        """Say that a step was edited, so that all messages are written anew; one that was compacted is shown whole."""
         self._written_from = []
+        if step is not None:
+            self._view = self._view.without(step)
 
     def touch_what_is_editable_in_place(self) -> None:
         """As `touch`, if any step shows the model a list: its edits are not told, those of attributes are."""
@@ -48,16 +65,71 @@ class AgentMemory:
         Messages of steps that were written before are reused as they are: the cost of one more step does not depend on
         how many there were, and a model's prompt cache sees the same prefix.
         """
+        self._write()
+        return self._written.copy()
+
+    def _write(self) -> None:
+        """Bring the written messages, and their size, up to date with the steps."""
         known = self._written_from
         steps: list[MemoryStep] = [self.system_prompt, *self.steps]
         if not known or len(known) > len(steps) or not all(map(operator.is_, known, steps)):
-            known, self._written = [], []
+            known, self._written, self._size = [], [], 0
+            self._last_replaced = self._view.last_replaced(steps)
         for step in steps[len(known) :]:
             self._adopt(step)
             self._editable_in_place |= step.editable_in_place
-            self._written.extend(step.to_messages())
+            messages = self._view.messages(step)
+            if step is self._last_replaced:
+                messages = [*messages, self._view.summary_message()]
+            self._written.extend(messages)
+            self._size += size_of(messages)
         self._written_from = steps if self._cacheable else []
-        return self._written.copy()
+
+    def shown(self, *, summary_mode: bool = False) -> list[ChatMessage]:
+        """The messages of the steps without the system prompt's, as much of them as the model is shown.
+
+        Args:
+            summary_mode: As in `MemoryStep.to_messages`.
+        """
+        return self._view.written(self.steps, summary_mode=summary_mode)
+
+    # Keeping within the model's window
+
+    def learn(self, tokens: int) -> None:
+        """Take note of what a service reported for the conversation as it is now."""
+        self._write()
+        if tokens > 0:
+            self._measure = Measure(self._size, tokens)
+
+    def estimated_tokens(self) -> int:
+        """About what the conversation takes now, judging by what a service reported of it last."""
+        self._write()
+        return self._measure.estimate(self._size)
+
+    def decide(self, limit: ContextLimit, *, harder: bool = False) -> Decision | None:
+        """What to compact before the next request; None for nothing. See `memory.compaction.decide`."""
+        self._write()
+        return decide(self.steps, self._view, self._size, self._measure, limit, harder=harder)
+
+    def summary_request(
+        self, steps: Sequence[MemoryStep], limit: ContextLimit, room: int, *, harder: bool = False
+    ) -> list[ChatMessage]:
+        """Messages that ask for a summary of some steps, and fit the model's window themselves."""
+        allowed = (limit.tokens or 0) * (0.25 if harder else limit.start / 2) * self._measure.characters_per_token
+        return summary_request(
+            self.system_prompt.to_messages(), self._view, steps, limit.summary_prompt, room, int(allowed)
+        )
+
+    def compact(self, event: Compacted) -> None:
+        """Show the model less of older steps from now on."""
+        if self.steps:
+            self._earlier_views.append((self.steps[-1], self._view))
+        if event.cut_to is not None:
+            self._view = self._view.cutting(self.steps, event.kept, event.cut_to)
+        if event.summary is not None:
+            self._view = self._view.replacing(self.steps, event.kept, event.summary)
+        self.window = event.window or self.window
+        self._written_from = []
 
     def _adopt(self, step: MemoryStep) -> None:
         """Have the step tell of edits. One that already tells another memory turns reuse off here."""
@@ -74,12 +146,16 @@ class AgentMemory:
 
     def messages_before(self, step: MemoryStep) -> list[ChatMessage]:
         """What a model was sent for `step`: the messages of all earlier steps."""
-        messages = self.system_prompt.to_messages()
-        for earlier in self.steps:
-            if earlier is step:
-                break
-            messages = messages + earlier.to_messages()
-        return messages
+        place = next((place for place, other in enumerate(self.steps) if other is step), len(self.steps))
+        earlier = self.steps[:place]
+        return self.system_prompt.to_messages() + self._view_of(step).written(earlier)
+
+    def _view_of(self, step: MemoryStep) -> View:
+        """How earlier steps were shown when the model was asked for `step`."""
+        places = {id(other): place for place, other in enumerate(self.steps)}
+        place = places.get(id(step), len(places))
+        # Each was in force until the conversation was compacted after the step that it is noted with.
+        return next((view for last, view in self._earlier_views if place <= places.get(id(last), -1)), self._view)
 
     def get_succinct_steps(self) -> list[dict[str, Any]]:
         """The steps as plain data, without the messages that each model call was sent."""

@@ -58,9 +58,11 @@ class _Watched:
     _memory: AgentMemory | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # A list may have been changed in place before it is set again.
+        same = isinstance(value, str | int | None) and self.__dict__.get(name, self) is value
         object.__setattr__(self, name, value)
-        if self._memory is not None and name != "_memory":
-            self._memory.touch()
+        if self._memory is not None and name != "_memory" and not same:
+            self._memory.touch(cast("MemoryStep", self))
 
 
 class _InputMessages:

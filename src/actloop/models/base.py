@@ -176,6 +176,8 @@ class Model:
         tool_name_key: Key of a tool's name in a call that the model writes as JSON text.
         tool_arguments_key: Key of its arguments.
         model_id: The model's name.
+        context_window: Tokens that a request and its reply may have together, as the model's maker states them.
+        supports_images: Show the model images that programs and tools give.
         **kwargs: Added to every request; they win over what a caller of `generate` passes. `REMOVE_PARAMETER` as a
             value removes a parameter.
     """
@@ -186,12 +188,20 @@ class Model:
     native_tool_calls: bool = False
     """Whether the service returns tool calls apart from the text, and takes them and their answers back by id."""
 
+    context_window: int | None = None
+    """Tokens that a request and its reply may have together; None where it is not known."""
+
+    supports_images: bool = False
+    """Whether the model is shown images that a program or a tool gave; those of a task are sent in any case."""
+
     def __init__(
         self,
         flatten_messages_as_text: bool = False,
         tool_name_key: str = "name",
         tool_arguments_key: str = "arguments",
         model_id: str | None = None,
+        context_window: int | None = None,
+        supports_images: bool | None = None,
         **kwargs: Any,
     ) -> None:
         self.flatten_messages_as_text = flatten_messages_as_text
@@ -199,6 +209,10 @@ class Model:
         self.tool_arguments_key = tool_arguments_key
         self.model_id = model_id
         self.kwargs: dict[str, Any] = kwargs
+        if context_window is not None:
+            self.context_window = context_window
+        if supports_images is not None:
+            self.supports_images = supports_images
 
     @property
     def supports_stop_parameter(self) -> bool:
@@ -336,6 +350,8 @@ class Model:
         for name in _EXPORTED:
             if hasattr(self, name):
                 data[name] = getattr(self, name)
+        own = vars(self)
+        data |= {name: own[name] for name in ("context_window", "supports_images") if name in own}
         return data
 
     @classmethod

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
-from actloop.loop.effects import Check, Execute, Generate
+from actloop.loop.effects import Check, Execute, Generate, Overflow
+from actloop.models.overflow import overflow_of
 from actloop.runtime import execution
 from actloop.tools.types import handle_agent_output_types
 from actloop.values.events import Delta, Event, ModelReplied, RunFinished
@@ -142,9 +143,13 @@ async def _generate(run: Run, effect: Generate, port: Port, performed: _Performe
         else:
             message: ChatMessage = await port.generate(run.model, effect.messages, **options)
         _check_reply(run.model, message)
-    except AgentError:
-        raise
     except Exception as error:
+        refused = overflow_of(error) if effect.may_overflow else None
+        if refused is not None:
+            performed.outcome = Overflow(*refused)
+            return
+        if isinstance(error, AgentError):
+            raise
         told = f"{type(error).__name__}: {message_of(error)}"
         raise AgentGenerationError(f"Error in generating model output:\n{told}") from error
     run.emit(ModelReplied(purpose=effect.purpose, message=message, seconds=run.now() - start))

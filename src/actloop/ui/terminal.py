@@ -66,6 +66,8 @@ class TerminalScreen:
                 self._begin_run(event)
             case events.StepStarted():
                 self._begin_step(event)
+            case events.ModelReplied(purpose="summary"):
+                self._live_reply().end()
             case events.ModelReplied():
                 self._live_reply().end()
                 self._reply, self._usage = event, event.message.token_usage

@@ -83,7 +83,7 @@ class ModelReplied(Event):
         seconds: From request to the end of the reply.
     """
 
-    purpose: Literal["action", "plan", "answer"]
+    purpose: Literal["action", "plan", "answer", "summary"]
     message: ChatMessage
     seconds: float
 
@@ -94,6 +94,25 @@ class PlanMade(Event):
 
     plan: str
     first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted(Event):
+    """From now on the model is shown less of the conversation's older steps; the steps themselves stay as they are.
+
+    Attributes:
+        kept: The newest steps of the conversation (tasks and plans count) that this left as they were.
+        cut_to: Characters that longer texts of older steps are cut to, or None.
+        summary: Text that stands for the older steps (but not for the current task and the plan in force), or None.
+        tokens: Estimate of what the conversation took before.
+        window: Tokens that the model turned out to take, where a service refused a conversation as too long.
+    """
+
+    kept: int
+    cut_to: int | None = None
+    summary: str | None = None
+    tokens: int = 0
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +199,7 @@ class StepFinished(Event):
         output: The answer in prose, in the step that ends a run without another; a program's output is in
             `ProgramFinished`.
         answered: True when the step gave the accepted final answer.
+        images: Images that the model is shown besides.
     """
 
     number: int
@@ -188,6 +208,15 @@ class StepFinished(Event):
     error: str | None = None
     output: Any = None
     answered: bool = False
+    images: list[Any] = field(default_factory=list[Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesObserved(Event):
+    """A callback of the user's gave a finished step the images that the model is shown of it."""
+
+    number: int
+    images: list[Any] = field(default_factory=list[Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
