@@ -1,0 +1,216 @@
+"""The page itself, as a Gradio app. Imported only where Gradio is installed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import AsyncGenerator  # noqa: TC003  (Gradio reads the types of handlers at run time)
+from typing import TYPE_CHECKING, Any, cast
+
+import gradio as gr
+from gradio.themes import Default as DefaultTheme
+
+from actloop.screens.chat import Entry
+from actloop.screens.markup import MATH, escaped, plain
+from actloop.screens.serving import CAUTION, ContentPolicy, is_loopback, private_temporary_folder
+from actloop.screens.uploads import IMAGES, MEBIBYTE, RefusedUploadError, content_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from actloop.screens.gradio import GradioUI
+    from actloop.screens.sessions import Visitor
+
+MOST_FILES = 10
+LARGEST_VARIABLE = 8 * MEBIBYTE
+"""Bytes up to which a file's content is handed to programs; of larger ones they get the path, for tools."""
+
+STYLE = """
+.gradio-container { max-width: 60rem !important; margin: 0 auto !important; }
+.plain { white-space: normal; overflow-wrap: anywhere; }
+.prose { overflow-wrap: anywhere; }
+.prose pre { white-space: pre-wrap; }
+#chat { border: none; }
+footer { display: none !important; }
+"""
+
+
+def _theme() -> Any:
+    """Fonts of the visitor's own machine: the default theme fetches them from elsewhere."""
+    fonts: Any = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    return DefaultTheme(**fonts)
+
+
+class AgentPage(gr.Blocks):
+    """A chat with an agent.
+
+    Args:
+        ui: What the page is made for.
+    """
+
+    def __init__(self, ui: GradioUI) -> None:
+        private_temporary_folder()
+        self._ui = ui
+        title = ui.name.replace("_", " ").capitalize()
+        options: dict[str, Any] = {"title": title, "fill_height": True, "delete_cache": (3600, 86400)}
+        super().__init__(analytics_enabled=False, **options)  # pyright: ignore[reportUnknownMemberType]
+        with self:
+            self._build(title)
+        self.queue(max_size=200, api_open=False)
+
+    def _build(self, title: str) -> None:
+        ui = self._ui
+        with gr.Row(equal_height=True):
+            gr.HTML(f"<h1>{escaped(title)}</h1>", padding=False)
+            new = gr.Button("New conversation", size="sm", scale=0, min_width=150)
+        delimiters: Any = [{"left": left, "right": right, "display": left != r"\("} for left, right in MATH]
+        chat = gr.Chatbot(
+            label="Conversation",
+            show_label=False,
+            elem_id="chat",
+            scale=1,
+            height=None,
+            latex_delimiters=delimiters,
+            buttons=["copy"],
+            feedback_options=None,
+            allow_tags=False,
+            placeholder=escaped(ui.description or "Write a task."),
+        )
+        box: Any
+        if ui.uploads is None:
+            box = gr.Textbox(**_BOX)
+        else:
+            box = gr.MultimodalTextbox(
+                file_types=list(ui.uploads.file_types), file_count="multiple", sources=["upload"], **_BOX
+            )
+        submitted = _on(
+            box.submit,
+            self._answer,
+            [box],
+            [chat, box],
+            concurrency_limit=ui.max_concurrent_runs,
+            show_progress="hidden",
+        )
+        _on(submitted.then, self._restore, None, [box], queue=False, show_progress="hidden")
+        _on(box.stop, self._stop, None, None, queue=False, show_progress="hidden")
+        _on(new.click, self._restart, None, [chat], queue=False, show_progress="hidden")
+        self.unload(self._leave)
+
+    # Events. Gradio finds a visitor's request by the type of a parameter.
+
+    async def _answer(self, message: Any, request: gr.Request) -> AsyncGenerator[tuple[Any, Any]]:
+        text: str = message if isinstance(message, str) else message["text"]
+        files: list[str] = [] if isinstance(message, str) else message["files"]
+        visitor = self._ui.visitors.get(_key(request))
+        if visitor.is_busy:
+            gr.Warning("The agent is still at work.")
+            return
+        if not text.strip() and not files:
+            return
+        empty: Any = "" if isinstance(message, str) else {"text": "", "files": []}
+        try:
+            task, images, variables = self._take_in(visitor, text, files)
+        except RefusedUploadError as error:
+            gr.Warning(escaped(str(error)), title="Not taken")
+            return
+        yield visitor.log.messages(), self._box(value=empty, interactive=False, submit_btn=False, stop_btn=True)
+        reset = self._ui.reset_agent_memory
+        async for messages in visitor.ask(task, reset=reset, images=images, variables=variables):
+            yield messages, _UNCHANGED
+
+    def _take_in(self, visitor: Visitor, text: str, files: list[str]) -> tuple[str, list[Any], dict[str, Any]]:
+        """Keep the files that came with a message, and show the message.
+
+        Returns:
+            The task, the images among the files, and variables that hand the files to programs.
+        """
+        if not files or self._ui.uploads is None:
+            visitor.log.put([Entry(plain(text), role="user")])
+            return text, [], {}
+        if len(files) > MOST_FILES:
+            raise RefusedUploadError(f"{len(files)} files at once are too many; up to {MOST_FILES} are taken")
+        kept: list[Path] = []
+        try:
+            kept += (self._ui.uploads.save(file) for file in files)
+        except RefusedUploadError:
+            for path in kept:
+                path.unlink(missing_ok=True)
+            raise
+        shown = [Entry({"path": file}, role="user") for file in files]
+        visitor.log.put([*shown, *([Entry(plain(text), role="user")] if text.strip() else [])])
+        task = text.strip() or "Look at the files."
+        task += f"\nYou have been provided with these files: {[str(path) for path in kept]}"
+        given = {path.name: content_of(path) for path in kept if path.stat().st_size <= LARGEST_VARIABLE}
+        variables = {"uploaded_files": given} if given else {}
+        return task, [_image(path) for path in kept if path.suffix.lower() in IMAGES], variables
+
+    @property
+    def _box(self) -> Any:
+        return gr.Textbox if self._ui.uploads is None else gr.MultimodalTextbox
+
+    def _restore(self) -> Any:
+        return self._box(interactive=True, submit_btn=True, stop_btn=False)
+
+    def _stop(self, request: gr.Request) -> None:
+        self._ui.visitors.stop(_key(request))
+
+    def _restart(self, request: gr.Request) -> list[Any]:
+        self._ui.visitors.get(_key(request)).restart()
+        return []
+
+    def _leave(self, request: gr.Request) -> None:
+        self._ui.visitors.leave(_key(request))
+
+    # Serving
+
+    def launch(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve the page, as `gradio.Blocks.launch` does: on this machine alone, not shared, without calls home."""
+        kwargs.setdefault("share", False)
+        kwargs.setdefault("server_name", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+        kwargs = {"theme": _theme(), "css": STYLE, "footer_links": [], "ssr_mode": False, **kwargs}
+        if self._ui.uploads is not None:
+            kwargs.setdefault("max_file_size", self._ui.uploads.max_bytes)
+        if kwargs["share"]:
+            print(CAUTION, flush=True)
+        has_door = kwargs.get("auth") or kwargs.get("auth_dependency")
+        if not is_loopback(kwargs["server_name"]) and not has_door:
+            warnings.warn(
+                f"The page listens on {kwargs['server_name']}, so that other machines can reach it, and asks nobody for"
+                " a password: pass auth=(user, password), or leave server_name out.",
+                stacklevel=2,
+            )
+        app: dict[str, Any] = dict(kwargs.pop("app_kwargs", None) or {})
+        app["middleware"] = [*app.get("middleware", ()), ContentPolicy.as_middleware()]
+        return super().launch(*args, app_kwargs=app, **kwargs)
+
+
+_UNCHANGED: Any = {"__type__": "update"}  # what gr.skip() gives
+_BOX: dict[str, Any] = {
+    "show_label": False,
+    "placeholder": "Write a task…",
+    "submit_btn": True,
+    "stop_btn": False,
+    "autofocus": True,
+    "lines": 1,
+    "max_lines": 12,
+}
+
+
+def _on(event: Any, function: Any, inputs: Any, outputs: Any, **options: Any) -> Any:
+    """Bind an event; none of them is an endpoint of an API."""
+    return event(function, inputs, outputs, api_visibility="private", **options)
+
+
+def _key(request: gr.Request) -> str:
+    return f"{request.username or ''}\n{request.session_hash or ''}"
+
+
+def _image(path: Path) -> Any:
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(path) as image:
+            image.load()
+            return cast("Any", image.copy())
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise RefusedUploadError(f"{path.name}: it cannot be read as an image") from error
