@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent as MultiStepAgent
     from actloop.agents.code import CodeAgent as CodeAgent
+    from actloop.agents.managed import ManagedAgent as ManagedAgent
     from actloop.agents.prompting import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
     from actloop.agents.prompting import FinalAnswerPromptTemplate as FinalAnswerPromptTemplate
     from actloop.agents.prompting import ManagedAgentPromptTemplate as ManagedAgentPromptTemplate
@@ -99,6 +100,7 @@ __version__ = "0.1.0"
 _MODULES: dict[str, tuple[str, ...]] = {
     "actloop.agents.base": ("MultiStepAgent",),
     "actloop.agents.code": ("CodeAgent",),
+    "actloop.agents.managed": ("ManagedAgent",),
     "actloop.agents.prompting": (
         "EMPTY_PROMPT_TEMPLATES",
         "FinalAnswerPromptTemplate",

@@ -19,13 +19,13 @@ from actloop.agents.checks import (
     valid_name,
     whole_number,
 )
+from actloop.agents.managed import INPUTS, ManagedAgent, agents_apart, briefing, report
 from actloop.agents.prompting import (
     EMPTY_PROMPT_TEMPLATES,
     PromptTemplates,
     RunPrompts,
     check_templates,
     example_messages,
-    populate_template,
 )
 from actloop.agents.result import RunResult
 from actloop.agents.runs import Runs
@@ -39,7 +39,7 @@ from actloop.runtime.gateway import FINAL_ANSWER, Gateway
 from actloop.runtime.perform import drive
 from actloop.runtime.ports import Asyncio, Blocking, iterate_now
 from actloop.runtime.run import Run, current_run
-from actloop.tools.final_answer import FinalAnswerTool
+from actloop.tools.final_answer import FinalAnswerTool, answer_form, typed_final_answer
 from actloop.ui.logger import AgentLogger, LogLevel, Monitor
 from actloop.values.events import RunStarted
 
@@ -82,19 +82,15 @@ class MultiStepAgent(ABC):
         final_answer_checks: Called with the answer, the memory and `agent=`; an answer that one refuses is sent back.
         return_full_result: Have `run` return a `RunResult`.
         logger: Prints; made from `verbosity_level` by default.
+        output_type: Type of the answer: a class, a pydantic model, a dataclass, `list[float]`, a `Literal`... The model
+            is told the form; an answer that does not fit is sent back with what to mend; `run` returns an object of
+            this type. None for any answer.
         context: How conversations are kept within the model's window: a `ContextLimit`, "off", or None for its defaults
             (they know the window from `model.context_window`, or else when a service refuses a conversation).
         journal: Where runs are recorded: a `Journal`, None for nowhere, or "default" for the user's own.
     """
 
-    inputs: ClassVar[dict[str, dict[str, Any]]] = {
-        "task": {"type": "string", "description": "What to do, in detail: the agent knows nothing else."},
-        "additional_args": {
-            "type": "object",
-            "description": "Variables to hand over, by name.",
-            "nullable": True,
-        },
-    }
+    inputs: ClassVar[dict[str, dict[str, Any]]] = INPUTS
     """What an agent that calls this one may pass."""
 
     output_type: ClassVar[str] = "string"
@@ -119,6 +115,7 @@ class MultiStepAgent(ABC):
         final_answer_checks: list[Callable[..., Any]] | None = None,
         return_full_result: bool = False,
         logger: AgentLogger | None = None,
+        output_type: Any = None,
         journal: Journal | str | None = "default",
         context: ContextLimit | Literal["off"] | None = None,
     ) -> None:
@@ -138,9 +135,14 @@ class MultiStepAgent(ABC):
         self.final_answer_checks = final_answer_checks or []
         self.return_full_result = return_full_result
         self.stream_outputs = False
-        self.managed_agents = by_name(managed_agents or [], "managed agent")
+        self.answer_type = output_type
+        tools, agents = agents_apart(tools)
+        if output_type is not None:
+            tools.append(typed_final_answer(output_type))
+        agents = [*(managed_agents or []), *agents]
+        self.managed_agents = by_name(agents, "managed agent")
         self.tools = by_name(tools, "tool")
-        self._add_tools(tools, add_base_tools)
+        self._add_tools(tools, agents, add_base_tools)
         self.logger = logger if logger is not None else AgentLogger(level=verbosity_level)
         self.step_callbacks = callback_registry(step_callbacks)
         if isinstance(journal, str) and journal != "default":
@@ -149,8 +151,8 @@ class MultiStepAgent(ABC):
         self.context = checked_context(context)
         self._runs = Runs()
 
-    def _add_tools(self, tools: Sequence[Any], add_base_tools: bool) -> None:
-        taken = [tool.name for tool in tools] + list(self.managed_agents) + ([self.name] if self.name else [])
+    def _add_tools(self, tools: Sequence[Any], agents: Sequence[Any], add_base_tools: bool) -> None:
+        taken = [item.name for item in (*tools, *agents)] + ([self.name] if self.name else [])
         twice = sorted({name for name in taken if taken.count(name) > 1})
         if twice:
             raise ValueError(f"tools and managed agents need names of their own; given more than once: {twice}")
@@ -225,6 +227,7 @@ class MultiStepAgent(ABC):
             "managed_agents": self.managed_agents,
             "custom_instructions": self.instructions,
             "name": self.name,
+            "answer_form": answer_form(self.tools[FINAL_ANSWER]) if self.answer_type is not None else "",
         }
 
     def _new_memory(self) -> AgentMemory:
@@ -271,12 +274,14 @@ class MultiStepAgent(ABC):
             AgentInterruptedError: `interrupt` was called.
         """
         begin = self._beginning(task, reset, images, additional_args, max_steps)
-        if stream:
-            return self._stream(begin)
+        return self._stream(begin) if stream else self._outcome(self._finish(begin), return_full_result)
+
+    def _finish(self, begin: Callable[[], tuple[Run, Loop, RunStarted]]) -> Run:
+        """A run from its beginning to its end, here."""
         run, loop, begun = begin()
         for _ in iterate_now(self._items(run, loop, begun, Blocking(run.interrupt))):
             pass
-        return self._outcome(run, return_full_result)
+        return run
 
     def _stream(self, begin: Callable[[], tuple[Run, Loop, RunStarted]]) -> Generator[StreamItem]:
         """Items of a run that begins when the first is asked for: one that is never read takes nothing over."""
@@ -293,11 +298,16 @@ class MultiStepAgent(ABC):
         return_full_result: bool | None = None,
     ) -> Any:
         """As `run`, on the running event loop, which is never blocked."""
-        run, loop, begun = self._beginning(task, reset, images, additional_args, max_steps)()
+        run = await self._afinish(self._beginning(task, reset, images, additional_args, max_steps))
+        return self._outcome(run, return_full_result)
+
+    async def _afinish(self, begin: Callable[[], tuple[Run, Loop, RunStarted]]) -> Run:
+        """A run from its beginning to its end, on the running event loop."""
+        run, loop, begun = begin()
         async with aclosing(self._items(run, loop, begun, Asyncio(run.interrupt))) as items:
             async for _ in items:
                 pass
-        return self._outcome(run, return_full_result)
+        return run
 
     async def astream(
         self,
@@ -499,17 +509,46 @@ class MultiStepAgent(ABC):
         """
         self.memory.replay(self.logger, detailed=detailed)
 
-    def __call__(self, task: str, **kwargs: Any) -> Any:
-        """Work for another agent: run on its task, and report."""
-        templates = self.prompt_templates["managed_agent"]
-        result = self.run(populate_template(templates["task"], {"name": self.name, "task": task}), **kwargs)
-        answer = result.output if isinstance(result, RunResult) else result
-        report = populate_template(templates["report"], {"name": self.name, "final_answer": answer})
-        if self.provide_run_summary:
-            told = "\n---\n".join(message.text for message in self.write_memory_to_messages(summary_mode=True))
-            report += "\n\nFor more detail, here is a summary of this agent's work:\n"
-            report += f"<summary_of_work>\n{told}\n</summary_of_work>"
-        return report
+    # Working for another agent
+
+    def __call__(self, task: str, **kwargs: Any) -> str:
+        """Work for another agent: run on its task, and report.
+
+        Args:
+            task: What to do.
+            **kwargs: `additional_args`, `images`, `max_steps` and `reset` as for `run`.
+        """
+        return self._report(self, task, **kwargs)
+
+    async def acall(self, task: str, **kwargs: Any) -> str:
+        """As calling it, awaited; the event loop is never blocked."""
+        return await self._areport(self, task, **kwargs)
+
+    def _report(self, called: MultiStepAgent | ManagedAgent, task: str, **options: Any) -> str:
+        """Run for another agent, which called this one directly or under a name of its own."""
+        return self._told(called, self._finish(self._called(called, task, **options)))
+
+    async def _areport(self, called: MultiStepAgent | ManagedAgent, task: str, **options: Any) -> str:
+        return self._told(called, await self._afinish(self._called(called, task, **options)))
+
+    def _called(
+        self,
+        called: MultiStepAgent | ManagedAgent,
+        task: str,
+        additional_args: dict[str, Any] | None = None,
+        images: list[Image] | None = None,
+        max_steps: int | None = None,
+        reset: bool = True,
+    ) -> Callable[[], tuple[Run, Loop, RunStarted]]:
+        if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"the task of agent '{called.name}' is a text that is not empty; got {task!r}"[:300])
+        told = called.told(task) if isinstance(called, ManagedAgent) else task
+        return self._beginning(briefing(self, called.name, told), reset, images, additional_args, max_steps)
+
+    def _told(self, called: MultiStepAgent | ManagedAgent, run: Run) -> str:
+        run.close()  # what its programs defined serves no other call
+        wanted = called.provide_run_summary
+        return report(self, called.name, run, summary=self.provide_run_summary if wanted is None else wanted)
 
 
 def _functions(executor: Any) -> dict[str, Any]:

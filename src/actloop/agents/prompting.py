@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from actloop.loop import wording
+from actloop.runtime.gateway import FINAL_ANSWER
+from actloop.tools.final_answer import answer_in_text
 from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
@@ -139,7 +141,7 @@ class RunPrompts:
     def __init__(self, templates: PromptTemplates, task: str, variables: dict[str, Any], memory: AgentMemory) -> None:
         self._templates = templates
         self._task = task
-        self._variables = {**variables, "task": task}
+        self._variables: dict[str, Any] = {**variables, "task": task}
         self._memory = memory
 
     def task_message(self, extra: Mapping[str, Any]) -> str:
@@ -182,6 +184,16 @@ class RunPrompts:
         after = populate_template(final["post_messages"], self._variables)
         steps = self._memory.shown()
         return [_message(MessageRole.SYSTEM, before), *steps, _message(MessageRole.USER, after)]
+
+    def closing_answer(self, text: str) -> Any:
+        """The answer that a text in prose gives; where the run's answer has a type, the JSON in it.
+
+        Raises:
+            AgentToolCallError: It does not fit that type.
+        """
+        if not self._variables.get("answer_form"):
+            return text
+        return answer_in_text(self._variables["tools"][FINAL_ANSWER], text)
 
 
 def example_messages(templates: PromptTemplates, variables: dict[str, Any]) -> list[ChatMessage]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.loop import wording
+from actloop.loop.closing import ClosingPrompts, close
 from actloop.loop.effects import Answer, Check, Execute, Generate
 from actloop.loop.parsing import Misread, Program, parse_reply
 from actloop.loop.planning import PlanPrompts, is_due, make_plan
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 OBSERVATION = "Observation:"
 
 
-class CodePrompts(PlanPrompts, Protocol):
+class CodePrompts(PlanPrompts, ClosingPrompts, Protocol):
     """Renders the messages of a code agent's run."""
-
-    def closing_messages(self) -> list[ChatMessage]:
-        """Messages that ask for an answer in prose when the steps are used up."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ def code_loop(task: CodeTask) -> Loop:
         yield ended
         if answer is not None:
             return answer
-    return (yield from _close(task))
+    return (yield from close(task.prompts, task.max_steps + 1))
 
 
 def _ask(task: CodeTask, *, retry: int) -> Generator[Effect | Event, Any, Program | Misread]:
@@ -168,12 +165,3 @@ def _run(
         return StepFinished(number=number, observation=shown, error_kind="AgentExecutionError", error=error), None
     shown = wording.ran(execution.output, execution.logs, task.output_limit, execution.uses)
     return StepFinished(number=number, observation=shown), None
-
-
-def _close(task: CodeTask) -> Generator[Effect | Event, Any, Answer]:
-    """The steps are used up: ask for an answer in prose."""
-    number = task.max_steps + 1
-    yield StepStarted(number=number)
-    reply: ChatMessage = yield Generate(task.prompts.closing_messages(), purpose="answer")
-    yield StepFinished(number=number, error_kind="AgentMaxStepsError", error="Reached max steps.", output=reply.text)
-    return Answer(reply.text, "max_steps_error")

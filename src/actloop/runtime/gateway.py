@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from actloop.errors import AgentInterruptedError, AgentToolCallError, message_of
 from actloop.tools.names import python_names
+from actloop.tools.results import check_result
+from actloop.tools.streaming import gathered, is_async_function, watched
 from actloop.tools.validation import bind_arguments
-from actloop.values.events import Event, ToolCalled, ToolReturned
+from actloop.values.events import Event, ToolCalled, ToolReturned, ToolYielded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from actloop.runtime.ports import Port
 
@@ -36,6 +39,17 @@ class Raised:
 
     kind: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A call that was noted and is to be performed; `item` is what the run's stream hands out for it."""
+
+    id: str
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    item: Any = None
 
 
 class Gateway:
@@ -76,24 +90,58 @@ class Gateway:
         Returns:
             The result, or the error: whatever a tool raises is an answer to its caller, not the end of the run.
         """
+        return await self.perform(port, self.enter(name, args, kwargs, origin=origin), within=within)
+
+    def enter(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        origin: Literal["code", "message"] = "code",
+        call_id: str | None = None,
+    ) -> Entered:
+        """Note a call, for `perform` or `refuse`: so the calls of one message are noted in order, then made at once.
+
+        Args:
+            name: Name of the tool.
+            args: Positional arguments.
+            kwargs: Named arguments.
+            origin: Whether a program or a message of the model made the call.
+            call_id: Id of the call, unique within the run; made here by default.
+        """
         self._calls += 1
-        name = self._own_names.get(name, name)
-        call_id = f"call_{self._calls}"
-        self.emit(ToolCalled(id=call_id, name=name, args=list(args), kwargs=dict(kwargs), origin=origin))
+        name, known = self._own_names.get(name, name), call_id or f"call_{self._calls}"
+        item = self.emit(ToolCalled(id=known, name=name, args=list(args), kwargs=dict(kwargs), origin=origin))
+        return Entered(known, name, args, kwargs, item)
+
+    def refuse(self, call: Entered, message: str) -> Raised:
+        """Answer a call without performing it."""
+        raised = Raised(AgentToolCallError.__name__, message)
+        self.emit(ToolReturned(id=call.id, error_kind=raised.kind, error=raised.message))
+        return raised
+
+    async def perform(self, port: Port, call: Entered, *, within: Callable[[], Any]) -> Returned | Raised:
+        """Perform a call that was noted; its arguments may have been replaced since. See `call`."""
         start = time.perf_counter()
+        watch = _Watch(self.emit, port, call.id, call.name, within)
         try:
-            value = await self._perform(port, name, args, kwargs, within)
-        except (AgentInterruptedError, KeyboardInterrupt, GeneratorExit):
+            value = await self._perform(port, call.name, call.args, call.kwargs, watch.active)
+        except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a tool that calls sys.exit must not end its caller's program
+            if isinstance(error, AgentInterruptedError) and port.interrupt.is_set:
+                raise  # this run was interrupted, and not only the agent that it called
             raised = Raised(type(error).__name__, message_of(error))
             seconds = time.perf_counter() - start
-            self.emit(ToolReturned(id=call_id, error_kind=raised.kind, error=raised.message, seconds=seconds))
+            self.emit(ToolReturned(id=call.id, error_kind=raised.kind, error=raised.message, seconds=seconds))
             if isinstance(error, asyncio.CancelledError) and port.is_cancelled():
                 raise
             return raised
-        self.emit(ToolReturned(id=call_id, result=value, seconds=time.perf_counter() - start))
-        return Returned(value, final=name == FINAL_ANSWER)
+        finally:
+            watch.over = True
+        self.emit(ToolReturned(id=call.id, result=value, seconds=time.perf_counter() - start))
+        return Returned(value, final=call.name == FINAL_ANSWER)
 
     async def _perform(
         self,
@@ -112,20 +160,60 @@ class Gateway:
         bound = bind_arguments(tool, args, kwargs) if hasattr(tool, "inputs") else dict(kwargs)
         positional = () if hasattr(tool, "inputs") else args
 
+        output_type = getattr(tool, "output_type", "any")
+        set_up = getattr(tool, "ensure_setup", None)
+
         async def awaited(make: Callable[[], Any]) -> Any:
             with within():
-                return await make()
+                value = gathered(make(), output_type)
+                while inspect.isawaitable(value):
+                    value = gathered(await value, output_type)
+                return value
 
-        def called() -> Any:
+        def called(function: Callable[[], Any]) -> Any:
             with within():
-                return tool(*positional, **bound)
+                return gathered(function(), output_type)
 
-        if is_async(tool):
-            return await port.wait_for(partial(awaited, partial(tool, *positional, **bound)))
-        value = await port.call(called)
-        if inspect.isawaitable(value):
-            return await port.wait_for(partial(awaited, lambda: value))
+        call = partial(tool, *positional, **bound)
+        if hasattr(tool, "acall"):  # an agent: it works in the caller's way, whichever that is
+            acall = partial(tool.acall, *positional, **bound)
+            value = await port.call_either(partial(called, call), partial(awaited, acall))
+        elif is_async(tool):
+            if set_up is not None and not tool.is_initialized:
+                await port.call(partial(called, set_up))  # it may be slow, which the event loop must not feel
+            value = await port.wait_for(partial(awaited, call))
+        else:
+            value = await port.call(partial(called, call))
+            if inspect.isawaitable(value):
+                value = await port.wait_for(partial(awaited, lambda: value))
+        check_result(tool, value)
         return value
+
+
+class _Watch:
+    """Notes the pieces that a tool yields while it is at work, and ends it once nobody waits for it any more."""
+
+    def __init__(
+        self, emit: Callable[[Event], Any], port: Port, call_id: str, name: str, within: Callable[[], Any]
+    ) -> None:
+        self._emit = emit
+        self._port = port
+        self._id = call_id
+        self._name = name
+        self._within = within
+        self.over = False
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        """While the tool runs."""
+        with self._within(), watched(self._hear, self._port.interrupt):
+            yield
+
+    def _hear(self, piece: Any) -> None:
+        self._port.interrupt.check()
+        if self.over:
+            raise AgentInterruptedError(f"nobody waits for this call of {self._name} any more")
+        self._emit(ToolYielded(id=self._id, name=self._name, piece=piece))
 
 
 def _one_answer(
@@ -147,7 +235,9 @@ def _unheard(event: Event) -> None:
 
 
 def is_async(tool: Any) -> bool:
-    """Whether calling the tool gives an awaitable."""
+    """Whether a program in asynchronous code gets an awaitable from calling the tool, as it does from an agent."""
+    if hasattr(tool, "acall"):
+        return True
     if hasattr(tool, "is_async"):
         return bool(tool.is_async)
-    return inspect.iscoroutinefunction(tool) or inspect.iscoroutinefunction(getattr(tool, "forward", None))
+    return is_async_function(tool) or is_async_function(getattr(tool, "forward", None))

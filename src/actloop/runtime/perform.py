@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
-from actloop.loop.effects import Check, Execute, Generate, Overflow
+from actloop.loop.effects import CallTools, Check, Execute, Generate, Overflow
 from actloop.models.overflow import overflow_of
-from actloop.runtime import execution
+from actloop.runtime import calls, execution
 from actloop.tools.types import handle_agent_output_types
 from actloop.values.events import Delta, Event, ModelReplied, RunFinished
 from actloop.values.messages import ChatMessage, StreamedReply
@@ -41,6 +41,8 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
         AgentGenerationError: The model could not reply.
         AgentInterruptedError: The run was interrupted.
     """
+    if run.parent is not None:
+        run.parent.interrupt.add_waker(run.interrupt.set)
     try:
         if begun is not None:
             run.emit(begun)
@@ -62,6 +64,7 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
         loop.close()
         port.close()
         if run.parent is not None:
+            run.parent.interrupt.remove_waker(run.interrupt.set)
             run.parent.ledger.add(run.ledger.total())
 
 
@@ -110,6 +113,12 @@ async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncG
                 performed.outcome, item = await execution.execute(run, asked, port)
                 if item is not None:
                     yield item
+            case CallTools():
+                entered = calls.enter(run, asked)
+                for call in entered:
+                    if call.item is not None:
+                        yield call.item
+                performed.outcome = await calls.perform(run, asked, entered, port)
             case Check():
                 performed.outcome = await port.call(partial(_refusal, run, asked.answer)) if run.checks else None
         send = partial(loop.send, performed.outcome)
@@ -131,6 +140,8 @@ async def _generate(run: Run, effect: Generate, port: Port, performed: _Performe
         options["response_format"] = effect.response_format
     if effect.temperature is not None:
         options["temperature"] = effect.temperature
+    if effect.tools:
+        options["tools_to_call_from"] = list(effect.tools)
     start = run.now()
     try:
         if run.stream:

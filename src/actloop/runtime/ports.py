@@ -75,7 +75,7 @@ class Handle(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Stop what can be stopped; the rest goes on unheard."""
+        """Stop what can be stopped; the rest goes on unheard. Callable from any thread."""
         ...
 
 
@@ -98,6 +98,10 @@ class Port(Protocol):
 
     async def wait_for(self, make: Callable[[], Awaitable[T]]) -> T:
         """Call an asynchronous function and wait for its result."""
+        ...
+
+    async def call_either(self, blocking: Callable[[], T], awaited: Callable[[], Awaitable[T]]) -> T:
+        """Call what has both forms, in the one that suits."""
         ...
 
     async def generate(self, model: Model, messages: list[ChatMessage], **options: Any) -> ChatMessage:
@@ -186,6 +190,10 @@ class Blocking:
         """Run it on the shared loop, with the caller's context variables."""
         return _background.run(make, _awaited.get())
 
+    async def call_either(self, blocking: Callable[[], T], awaited: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
+        """Call the blocking form here."""
+        return blocking()
+
     async def generate(self, model: Model, messages: list[ChatMessage], **options: Any) -> ChatMessage:
         """Ask in the caller's thread."""
         return model.generate(messages, **options)
@@ -201,7 +209,7 @@ class Blocking:
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Handle:
         """Run it in a thread."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(thread_name_prefix="actloop-call")
+            self._pool = ThreadPoolExecutor(256, thread_name_prefix="actloop-call")
         awaited: set[Future[Any]] = set()
         context = contextvars.copy_context()
         context.run(_awaited.set, awaited)
@@ -269,6 +277,10 @@ class Asyncio:
         """Await it here."""
         return await make()
 
+    async def call_either(self, blocking: Callable[[], T], awaited: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
+        """Await the asynchronous form here."""
+        return await awaited()
+
     async def generate(self, model: Model, messages: list[ChatMessage], **options: Any) -> ChatMessage:
         """Await the model; an interrupt cancels the request."""
         return await self._interruptible(model.agenerate(messages, **options))
@@ -319,7 +331,8 @@ class _AsyncioHandle:
         await self._task
 
     def cancel(self) -> None:
-        self._task.cancel()
+        with suppress(RuntimeError):  # the loop was closed
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
 
 class _Background:

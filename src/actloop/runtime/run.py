@@ -79,6 +79,7 @@ class Run:
         prepared: Whether an executor without sessions was given the tools and variables.
         sinks: Told of every event, in order.
         stream: Whether replies are streamed.
+        max_tool_threads: Calls of one message that are performed at once.
     """
 
     agent: Any
@@ -97,6 +98,7 @@ class Run:
     prepared: bool = False
     sinks: Sequence[EventSink] = ()
     stream: bool = False
+    max_tool_threads: int | None = None
     max_steps: int = 20
     parent: Run | None = None
     now: Callable[[], float] = time.time
