@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from actloop.tools.names import python_name
 from actloop.tools.schema import AUTHORIZED_TYPES, COMPOSITE, Schema
 from actloop.tools.signature import tool_signature
+from actloop.values.arguments import remember_arguments
+from actloop.tools.streaming import gathered, is_async_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from actloop.hub.client import CommitInfo
 
 _REQUIRED = {"name": str, "description": str, "inputs": dict, "output_type": str}
 
@@ -30,7 +34,10 @@ class BaseTool(ABC):
 
 
 class Tool(BaseTool):
-    """A tool: subclass it, set the class attributes and write `forward`, which may be `async`.
+    """A tool: subclass it, set the class attributes and write `forward`.
+
+    `forward` may be `async`. It may be a generator, too, or an async one: each piece is shown as it comes, and the
+    result is what the generator returns, else the joined text of its pieces, else their list.
 
     Attributes:
         name: The name that it is called by. Any name will do: in Python code it goes by `code_name`.
@@ -60,10 +67,11 @@ class Tool(BaseTool):
     _set_up: bool = False
     _valid: ClassVar[tuple[Any, ...] | None] = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG004
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """A tool, with the lock that its set-up takes, whether or not `__init__` calls `super().__init__()`."""
         self = super().__new__(cls)
         self._setup_lock = threading.RLock()
+        remember_arguments(self, args, kwargs)
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
@@ -147,7 +155,7 @@ class Tool(BaseTool):
     @property
     def is_async(self) -> bool:
         """Whether calling the tool gives something to be awaited."""
-        return inspect.iscoroutinefunction(inspect.unwrap(self.forward))
+        return is_async_function(self.forward)
 
     @property
     def code_name(self) -> str:
@@ -183,7 +191,8 @@ class Tool(BaseTool):
             kwargs: Named arguments.
 
         Returns:
-            What `forward` returns: for an async tool, something to be awaited.
+            What `forward` returns: for an async tool, something to be awaited; for a generator, its pieces put
+            together (see `streaming.gathered`).
         """
         self.ensure_setup()
         if len(args) == 1 and not kwargs and isinstance(args[0], dict):
@@ -191,11 +200,11 @@ class Tool(BaseTool):
             if all(key in self.inputs for key in given) and bool(given) == bool(self.inputs):
                 args, kwargs = (), given
         if not sanitize_inputs_outputs:
-            return self.forward(*args, **kwargs)
+            return gathered(self.forward(*args, **kwargs), self.output_type)
         from actloop.tools.types import handle_agent_input_types, handle_agent_output_types
 
         args, kwargs = handle_agent_input_types(*args, **kwargs)
-        output = self.forward(*args, **kwargs)
+        output = gathered(self.forward(*args, **kwargs), self.output_type)
         if inspect.isawaitable(output):
 
             async def awaited() -> Any:
@@ -248,23 +257,31 @@ class Tool(BaseTool):
 
         return from_code(tool_code, trust_remote_code=trust_remote_code, **kwargs)
 
-    def save(self, output_dir: str | Path, tool_file_name: str = "tool") -> None:
-        """Write the tool's code, and the packages it needs, into a folder.
+    def save(self, output_dir: str | Path, tool_file_name: str = "tool", make_gradio_app: bool = True) -> None:
+        """Write the tool's code into a folder; see `saving.save`."""
+        from actloop.tools.saving import save
 
-        Args:
-            output_dir: The folder; made where there is none.
-            tool_file_name: Name of the module, without `.py`.
+        save(self, output_dir, tool_file_name, make_gradio_app)
 
-        Raises:
-            ValueError: Its code uses what cannot be written down.
-        """
-        from pathlib import Path
+    def push_to_hub(
+        self,
+        repo_id: str,
+        commit_message: str = "Upload tool",
+        private: bool | None = None,
+        token: bool | str | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Upload the tool as a Space of the Hugging Face Hub; see `saving.push_to_hub`."""
+        from actloop.tools.saving import push_to_hub
 
-        data = self.to_dict()
-        folder = Path(output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{tool_file_name}.py").write_text(data["code"], encoding="utf-8")
-        (folder / "requirements.txt").write_text("\n".join(data["requirements"]) + "\n", encoding="utf-8")
+        return push_to_hub(self, repo_id, commit_message, private, token, create_pr)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, token: str | None = None, trust_remote_code: bool = False, **kwargs: Any) -> Tool:
+        """The tool that a Space of the Hugging Face Hub defines; see `saving.from_hub`."""
+        from actloop.tools.saving import from_hub
+
+        return from_hub(repo_id, token, trust_remote_code, **kwargs)
 
 
 def _check_input(tool: str, name: Any, schema: Any) -> None:

@@ -22,6 +22,7 @@ from actloop.tools.schema import (
     type_names,
     type_schema,
 )
+from actloop.tools.streaming import gathered_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,7 +138,7 @@ def _signature_of(function: Callable[..., Any]) -> Signature:
                 parameter.default,
                 positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
             )
-    return Signature(parameters, hints.get("return", MISSING), takes_more, takes_rest)
+    return Signature(parameters, gathered_hint(function, hints.get("return", MISSING)), takes_more, takes_rest)
 
 
 def type_hints(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _value(tool: Any, parameter: ToolParameter, value: Any) -> Any:
         where = f"{parameter.alias}{error.path}" if error.path else f"'{parameter.name}'"
         fault = f": {error.fault}" if error.fault else ""
         expected = error.expected if error.path else _expected(parameter)
-        _fail(tool, f"argument {where} must be {expected}, got {_came(error.value)}{fault}")
+        _fail(tool, f"argument {where} must be {expected}, got {came(error.value)}{fault}")
 
 
 def _converted(adapter: Any, schema: Schema, value: Any) -> Any:
@@ -150,7 +150,8 @@ def _expected(parameter: ToolParameter) -> str:
     return parameter_type(parameter)
 
 
-def _came(value: Any) -> str:
+def came(value: Any) -> str:
+    """A value as messages show it: its class and the start of its `repr`, on one line."""
     if value is None:
         return "None"
     return f"{type(value).__name__} {_preview(value)}"
@@ -190,7 +191,7 @@ def validate_tool_arguments(tool: Any, arguments: Any) -> None:
     inputs: dict[str, Schema] = tool.inputs
     if not isinstance(arguments, dict):
         if not inputs:
-            raise ValueError(f"tool '{tool.name}' takes no arguments, got {_came(arguments)}")
+            raise ValueError(f"tool '{tool.name}' takes no arguments, got {came(arguments)}")
         _check_type("the argument", arguments, next(iter(inputs.values())))
         return
     given = cast("dict[Any, Any]", arguments)

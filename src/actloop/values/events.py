@@ -2,7 +2,7 @@
 
 Events are the only output of a run. Memory, printed steps, usage, traces and resume are folds over them; a journal
 stores them in order. Each is a small frozen dataclass of plain values, so that it can be written down and read back
-(`to_dict`, `from_dict`). `Delta` and `Printed` are passing: they feed screens and are not stored.
+(`to_dict`, `from_dict`). `Delta`, `Printed` and `ToolYielded` are passing: they feed screens and are not stored.
 """
 
 from __future__ import annotations
@@ -154,6 +154,37 @@ class ToolReturned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallsRead(Event):
+    """Tool calls were found in the text of a reply; `thought` is what that says besides them."""
+
+    thought: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallObserved(Event):
+    """What the model is shown of a tool call that its message asked for; follows the call's `ToolReturned`.
+
+    Attributes:
+        id: As in `ToolCalled`.
+        observation: The text.
+        stored: Name of the run's variable that holds the result, where that is an image or a sound.
+        answered: True when the call gave the accepted final answer.
+    """
+
+    id: str
+    observation: str
+    stored: str | None = None
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsFinished(Event):
+    """All calls of a message have ended; `answered` says whether one gave the accepted final answer."""
+
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramFinished(Event):
     """A program ended.
 
@@ -254,6 +285,23 @@ class Printed(Event):
     passing: ClassVar[bool] = True
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolYielded(Event):
+    """A piece of a tool's result, or of its progress, while the tool is at work.
+
+    Attributes:
+        id: The call's, as in `ToolCalled`.
+        name: The tool's name.
+        piece: Any value; text is a part of the result's text.
+    """
+
+    passing: ClassVar[bool] = True
+
+    id: str
+    name: str
+    piece: Any
 
 
 def to_dict(event: Event) -> dict[str, Any]:
