@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from actloop.agents.prompting import (
 )
 from actloop.agents.result import RunResult
 from actloop.agents.runs import Runs
+from actloop.agents.view import LatestRun
 from actloop.errors import AgentParsingError
 from actloop.journal import base as journals
 from actloop.loop.context import within_limit
@@ -40,7 +41,7 @@ from actloop.runtime.perform import drive
 from actloop.runtime.ports import Asyncio, Blocking, iterate_now
 from actloop.runtime.run import Run, current_run
 from actloop.tools.final_answer import FinalAnswerTool, answer_form, typed_final_answer
-from actloop.ui.logger import AgentLogger, LogLevel, Monitor
+from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from actloop.values.messages import ChatMessage
 
 
-class MultiStepAgent(ABC):
+class MultiStepAgent(LatestRun):
     """An agent that solves a task step by step: the model acts, sees what came of it, and acts again.
 
     One agent may be used from many threads and tasks at once: every run has a state of its own. `memory`, `state`,
@@ -166,49 +167,6 @@ class MultiStepAgent(ABC):
 
     _runs_code = False
 
-    # What the latest run shows
-
-    @property
-    def memory(self) -> AgentMemory:
-        """The conversation of the run that called this code, or else of the latest run."""
-        run = self._runs.shown(self)
-        if run is not None:
-            return run.memory
-        if self._runs.memory is None:
-            self._runs.memory = self._new_memory()
-        return self._runs.memory
-
-    @memory.setter
-    def memory(self, value: AgentMemory) -> None:
-        self._runs.replace_memory(value)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """Extra variables of the latest run; those set before a first run are given to it."""
-        run = self._runs.shown(self)
-        return self._runs.variables if run is None else run.variables
-
-    @property
-    def task(self) -> str | None:
-        """Task of the latest run."""
-        run = self._runs.shown(self)
-        return None if run is None else run.task
-
-    @property
-    def step_number(self) -> int:
-        """Number of the latest run's latest step; 0 before the first."""
-        run = self._runs.shown(self)
-        return 0 if run is None else run.step_number
-
-    @property
-    def monitor(self) -> Monitor:
-        """Durations and tokens of the latest run."""
-        monitor = Monitor(self.model, self.logger)
-        for step in self.memory.steps:
-            if isinstance(step, ActionStep):
-                monitor.count(step)
-        return monitor
-
     # Prompts
 
     @abstractmethod
@@ -233,17 +191,6 @@ class MultiStepAgent(ABC):
     def _new_memory(self) -> AgentMemory:
         examples = example_messages(self.prompt_templates, self._template_variables())
         return AgentMemory(SystemPromptStep(self.system_prompt, examples))
-
-    def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """The conversation as a model is sent it.
-
-        Args:
-            summary_mode: Leave out the system prompt, plans and the model's own words.
-        """
-        if not summary_mode:
-            return self.memory.messages()
-        steps = [self.memory.system_prompt, *self.memory.steps]
-        return [message for step in steps for message in step.to_messages(summary_mode=True)]
 
     # The four faces of a run
 
@@ -496,18 +443,6 @@ class MultiStepAgent(ABC):
                 self.logger,
             )
         return before.rpartition(split_token)[2].strip(), after.strip()
-
-    def visualize(self) -> None:
-        """Print the agent, its tools and its managed agents as a tree."""
-        self.logger.visualize_agent_tree(self)
-
-    def replay(self, detailed: bool = False) -> None:
-        """Print the steps of the latest run again.
-
-        Args:
-            detailed: Print the messages that each model call was sent, too.
-        """
-        self.memory.replay(self.logger, detailed=detailed)
 
     # Working for another agent
 
