@@ -1,0 +1,166 @@
+"""Servers that are spoken to over HTTP.
+
+The SDK's transports leave two things open: a request that cannot be sent ends the whole connection, with every other
+call on it, and an answer in JSON may be of any length. The HTTP client made here turns the first into the answer of
+that one request, and ends the second.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx2
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import INVALID_REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from actloop.mcp.servers import Options, Server
+
+MARK = "actloop"
+"""Key under which an error made here says of which kind it is."""
+
+UNREACHED, BROKEN, EXPIRED = "unreached", "broken", "expired"
+
+_SENDING = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+"""What fails before anything was sent."""
+
+_MOST_ERROR_BYTES = 1 << 16
+
+
+class HttpTransport:
+    """One server behind an address."""
+
+    def __init__(self, server: Server, options: Options) -> None:
+        self._server = server
+        self._limit = options.max_message_bytes
+        self.fault = ""
+        self.give_up: Callable[[], None] = lambda: None
+        """Called when the connection is of no use any more."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[tuple[Any, Any]]:
+        """Connect; gives the streams that a session reads and writes."""
+        server = self._server
+        if server.transport == "sse":
+            streams = sse_client(
+                server.url,
+                headers=dict(server.headers),
+                timeout=server.timeout,
+                sse_read_timeout=cast("float", server.read_timeout),
+                httpx_client_factory=self._client,
+                auth=server.auth,
+            )
+            async with streams as pair:
+                yield pair
+            return
+        timeout = httpx2.Timeout(server.timeout, read=server.read_timeout)
+        async with (
+            self._client(dict(server.headers), timeout, server.auth) as client,
+            streamable_http_client(
+                server.url,
+                http_client=client,
+                terminate_on_close=server.terminate_on_close,
+                max_sse_event_size=self._limit,
+            ) as pair,
+        ):
+            yield pair
+
+    def _client(
+        self,
+        headers: dict[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+    ) -> httpx2.AsyncClient:
+        return _Client(self, headers=headers, timeout=timeout, auth=auth)
+
+    def failed(self, request: httpx2.Request, why: str) -> None:
+        """Over SSE, answers come on another stream: nobody would answer a request that was not taken."""
+        if self._server.transport == "sse" and request.method == "POST":
+            self.fault = why
+            self.give_up()
+
+    @property
+    def limit(self) -> int:
+        """Longest body of an answer, in bytes."""
+        return self._limit
+
+    def kill(self) -> None:
+        """There is no process to end."""
+
+    def epitaph(self) -> str:
+        """What is known of the end of the connection."""
+        return self.fault
+
+
+class _Client(httpx2.AsyncClient):
+    def __init__(self, transport: HttpTransport, **options: Any) -> None:
+        super().__init__(**options)
+        self._owner = transport
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request. A POST that fails gets an answer that says why."""
+        try:
+            response = await super().send(request, **options)
+        except httpx2.TransportError as error:
+            why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            self._owner.failed(request, why)
+            if request.method != "POST" or self._owner.fault:
+                raise
+            return _answer(request, 502, UNREACHED if isinstance(error, _SENDING) else BROKEN, why)
+        if request.method != "POST" or response.status_code < 400:
+            if _is_json(response):
+                response.stream = _Limited(response.stream, self._owner.limit)
+            return response
+        return await self._refused(request, response)
+
+    async def _refused(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+        status = response.status_code
+        why = f"it answered {status} {response.reason_phrase}"
+        self._owner.failed(request, why)
+        if status == 404 and "mcp-session-id" in request.headers:
+            await response.aclose()
+            return _answer(request, 404, EXPIRED, "Session terminated")
+        response.stream = _Limited(response.stream, _MOST_ERROR_BYTES)
+        if status not in (401, 403, 407, 429) and status < 500:
+            return response
+        try:
+            body: Any = json.loads(await response.aread()) if _is_json(response) else None
+        except (ValueError, RecursionError, httpx2.HTTPError, httpx2.StreamError):
+            body = None
+        await response.aclose()
+        if isinstance(body, dict) and "jsonrpc" in body:
+            return httpx2.Response(status, json=body, request=request)
+        return _answer(request, status, BROKEN, why)
+
+
+def _is_json(response: httpx2.Response) -> bool:
+    return "json" in response.headers.get("content-type", "").lower()
+
+
+def _answer(request: httpx2.Request, status: int, kind: str, message: str) -> httpx2.Response:
+    error = {"code": INVALID_REQUEST, "message": message, "data": {MARK: kind}}
+    return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error}, request=request)
+
+
+class _Limited(httpx2.AsyncByteStream):
+    """A body that ends with an error where it is longer than allowed."""
+
+    def __init__(self, stream: Any, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > self._limit:
+                raise httpx2.StreamError(f"it sent a message of more than {self._limit} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
