@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from actloop.agents.checks import valid_name
 from actloop.agents.prompting import populate_template
-from actloop.tools.base import BaseTool
+from actloop.tools.base import BaseTool, Tool
 
 if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent
@@ -114,5 +114,7 @@ def agents_apart(tools: Any) -> tuple[list[Any], list[Any]]:
     if not isinstance(tools, list | tuple):
         raise TypeError(f"tools must be a list of Tool objects; got {type(tools).__name__}")
     given = cast("list[Any]", tools)
-    agents = [item for item in given if hasattr(item, "acall") and hasattr(item, "description")]
+    agents = [
+        item for item in given if hasattr(item, "acall") and hasattr(item, "description") and not isinstance(item, Tool)
+    ]
     return [item for item in given if item not in agents], agents
