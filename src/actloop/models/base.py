@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from actloop.errors import AgentParsingError
 from actloop.models.conversion import get_clean_message_list, tool_role_conversions
 from actloop.models.threads import call_in_thread, iterate_in_thread
+from actloop.values.arguments import remember_arguments
 from actloop.values.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -193,6 +194,12 @@ class Model:
 
     supports_images: bool = False
     """Whether the model is shown images that a program or a tool gave; those of a task are sent in any case."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """A model that knows what it was constructed with, so that it can be saved."""
+        self = super().__new__(cls)
+        remember_arguments(self, args, kwargs)
+        return self
 
     def __init__(
         self,

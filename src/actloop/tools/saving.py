@@ -1,171 +1,195 @@
-"""Tools as source code, and back.
+"""Tools as data, as folders and on the Hub, and back.
 
-A tool's code is its class or function as it was written, with the imports that it needs. Loading runs that code in this
-process with all its rights, and is done only with `trust_remote_code=True`.
+Loading a tool runs its code in this process with all its rights, and is done only with `trust_remote_code=True`. Tools
+that come with actloop are an exception: what is saved of them names the class, and no saved code is run.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
-import importlib
 import inspect
+import itertools
 import sys
-import textwrap
 import types
+import warnings
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.hub.folder import write_files
 from actloop.tools.base import Tool
-from actloop.tools.decorator import SimpleTool, tool
+from actloop.tools.decorator import SimpleTool
+from actloop.tools.names import is_python_name
+from actloop.tools.signature import describe_function
+from actloop.tools.source import checked_code, imported_packages, tool_code
+from actloop.values.arguments import arguments_of
+from actloop.values.plain import Writer, foreign_classes, read
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
-_LITERALS = (str, int, float, bool, bytes, type(None))
+    from actloop.hub.client import CommitInfo
+
+_ATTRIBUTES = ("name", "description", "inputs", "output_type", "output_schema")
+_OURS = "actloop.tools."
+_numbers = itertools.count(1)
 
 
 def to_dict(saved: Tool) -> dict[str, Any]:
     """A tool's name, its code, the packages that the code needs and, where it has one, its `output_schema`.
 
+    Arguments of the constructor and attributes that were changed later are there, too. Keys and live objects among
+    them are left out, and a warning names them.
+
     Raises:
         ValueError: The code uses what cannot be written down; the message names it.
     """
-    code = tool_code(saved)
-    data: dict[str, Any] = {"name": saved.name, "code": code, "requirements": sorted({"actloop", *_packages(code)})}
-    if saved.output_schema is not None:
-        data["output_schema"] = saved.output_schema
+    data, left_out = describe(saved)
+    warn_left_out(f"tool '{saved.name}'", left_out)
     return data
 
 
-def tool_code(saved: Tool) -> str:
-    """A module that defines the tool, and nothing else that is not needed for it.
-
-    Raises:
-        ValueError: The source is not to be had, or uses what cannot be written down.
-    """
-    definition: Any = inspect.unwrap(saved.forward) if isinstance(saved, SimpleTool) else type(saved)
-    if inspect.ismethod(definition):
-        raise ValueError(f"tool '{saved.name}' is a method of an object and cannot be saved; write a Tool subclass")
-    stored = getattr(definition, "__tool_source__", None)
-    if isinstance(stored, str):
-        return stored
-    try:
-        source = textwrap.dedent(inspect.getsource(definition)).strip()
-    except (OSError, TypeError) as error:
-        raise ValueError(f"the source of tool '{saved.name}' cannot be found: {error}") from None
-    tree = ast.parse(source)
-    node = tree.body[0]
-    if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        raise ValueError(f"tool '{saved.name}' is not defined by 'class' or 'def' and cannot be saved")
-    if not isinstance(node, ast.ClassDef):
-        node.decorator_list = [ast.Name("tool", ast.Load())]
-        source = "@tool\n" + "\n".join(source.splitlines()[node.lineno - 1 :])
-    else:
-        _check_constructor(saved.name, node)
-    return f"{_header(saved.name, definition, node)}\n\n\n{source}\n"
-
-
-def _check_constructor(name: str, node: ast.ClassDef) -> None:
-    for method in node.body:
-        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
-            required = method.args.args[1 : len(method.args.args) - len(method.args.defaults)]
-            if required:
-                names = ", ".join(argument.arg for argument in required)
-                raise ValueError(f"tool '{name}' cannot be saved: the arguments of __init__ need defaults: {names}")
-
-
-def _header(name: str, definition: Any, node: ast.AST) -> str:
-    """Imports and constants for every global name that the definition uses."""
-    module: Any = sys.modules.get(definition.__module__)
-    known: dict[str, Any] = {**vars(module)} if module is not None else {}
-    known |= getattr(definition, "__globals__", {})
-    closure: Any = inspect.getclosurevars(definition).nonlocals if inspect.isfunction(definition) else {}
-    known |= closure
-    used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
-    imports: list[str] = []
-    constants: list[str] = []
-    faults: list[str] = []
-    for used_name in sorted(used):
-        if used_name not in known or (
-            hasattr(builtins, used_name) and known[used_name] is getattr(builtins, used_name)
-        ):
-            continue
-        line = _definition(used_name, known[used_name])
-        if line is None:
-            faults.append(used_name)
-        else:
-            (imports if line.startswith(("import ", "from ")) else constants).append(line)
-    if faults:
-        raise ValueError(
-            f"tool '{name}' cannot be saved, since its code uses what is defined elsewhere: {', '.join(faults)}; "
-            "define or import that inside the tool"
+def warn_left_out(what: str, left_out: list[str]) -> None:
+    """Name what was not saved."""
+    if left_out:
+        warnings.warn(
+            f"Saved without what cannot be written down, {what}: {', '.join(left_out)}. Give it again after loading.",
+            stacklevel=4,
         )
-    parts = [["from __future__ import annotations"], sorted(imports), constants]
-    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _definition(name: str, value: Any) -> str | None:
-    """A line that defines a global name, or None."""
-    if value is Tool or value is tool:
-        return f"from actloop import {name}"
-    if isinstance(value, types.ModuleType):
-        return f"import {name}" if value.__name__ == name else f"import {value.__name__} as {name}"
-    if isinstance(value, _LITERALS):
-        return f"{name} = {value!r}"
-    home = getattr(value, "__module__", None)
-    original = getattr(value, "__name__", None) or getattr(value, "_name", None)
-    if not isinstance(home, str) or not isinstance(original, str) or home == "__main__":
+def describe(saved: Tool) -> tuple[dict[str, Any], list[str]]:
+    """What `to_dict` gives, and what was left out of it."""
+    known = _known_class(saved)
+    code = f"from {known.rpartition('.')[0]} import {known.rpartition('.')[2]}\n" if known else tool_code(saved)
+    data: dict[str, Any] = {
+        "name": saved.name,
+        "code": code,
+        "requirements": sorted({"actloop", *imported_packages(code)}),
+    }
+    writer = Writer()
+    if known:
+        data["class"] = known
+    if saved.output_schema is not None:
+        data["output_schema"] = saved.output_schema
+    arguments = {} if isinstance(saved, SimpleTool) else writer.settings(arguments_of(saved), "arguments")
+    attributes = writer.settings(_changed(saved), "attributes")
+    data |= {key: value for key, value in (("arguments", arguments), ("attributes", attributes)) if value}
+    return data, writer.left_out
+
+
+def _known_class(saved: Tool) -> str | None:
+    """Where the class of a tool that comes with actloop is found."""
+    cls = type(saved)
+    if isinstance(saved, SimpleTool) or not cls.__module__.startswith(_OURS):
         return None
-    top = home.partition(".")[0]
-    if top not in sys.stdlib_module_names and "site-packages" not in str(getattr(sys.modules.get(top), "__file__", "")):
-        return None  # a module of the user's own, which is not there when the tool is loaded elsewhere
-    if getattr(importlib.import_module(home), original, None) is not value:
+    found = getattr(sys.modules.get(cls.__module__), cls.__qualname__, None)
+    return f"{cls.__module__}.{cls.__qualname__}" if found is cls else None
+
+
+def _changed(saved: Tool) -> dict[str, Any]:
+    """Attributes that the code alone would not give."""
+    if isinstance(saved, SimpleTool):
+        about = describe_function(inspect.unwrap(saved.forward))
+        return {key: getattr(saved, key) for key in _ATTRIBUTES if getattr(saved, key) != getattr(about, key)}
+    own = vars(saved)
+    return {key: own[key] for key in _ATTRIBUTES if key in own and own[key] != getattr(type(saved), key, None)}
+
+
+# Loading
+
+
+def runs_code(data: Mapping[str, Any]) -> bool:
+    """Whether loading a saved tool would run code that was saved, or hand it arguments that were."""
+    return not known_tool(data) or bool(data.get("arguments")) or any(foreign_classes(data.get("attributes")))
+
+
+def known_tool(data: Mapping[str, Any]) -> type[Tool] | None:
+    """The class of a saved tool that comes with actloop; no saved code is run to find it."""
+    module, _, name = str(data.get("class", "")).rpartition(".")
+    if not module and is_plain_final_answer(str(data.get("code", ""))):
+        module, name = "actloop.tools.final_answer", "FinalAnswerTool"
+    if not module.startswith(_OURS) or not all(is_python_name(part) for part in (*module.split("."), name)):
         return None
-    return f"from {home} import {original}" + (f" as {name}" if original != name else "")
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return None
+    if not isinstance(found, type) or not issubclass(found, Tool):
+        return None
+    return found if found.__module__ == module else None
 
 
-def _packages(code: str) -> set[str]:
-    """Packages beyond the standard library that the code imports."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names)
+def is_plain_final_answer(code: str) -> bool:
+    """Whether code is that of smolagents' own `FinalAnswerTool`, which every agent saved by it has."""
+    try:
+        classes = [node for node in ast.parse(code).body if isinstance(node, ast.ClassDef)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if len(classes) != 1 or classes[0].name != "FinalAnswerTool":
+        return False
+    methods = {node.name: node for node in classes[0].body if isinstance(node, ast.FunctionDef)}
+    return "forward" in methods and [ast.unparse(line) for line in methods["forward"].body] == ["return answer"]
 
 
-def from_code(code: str, *, trust_remote_code: bool = False, **kwargs: Any) -> Tool:
-    """The tool that a module's source defines: its first `Tool` subclass, or the tool made by `@tool`.
+def from_code(code: str, *, trust_remote_code: bool = False, name: str | None = None, **kwargs: Any) -> Tool:
+    """The tool that a module's source defines: its `Tool` subclass, or the tool made by `@tool`.
 
     Args:
-        code: The source. It is run in this process, with all its rights.
+        code: The source. It is run in this process, with all its rights. Written for smolagents, it will do as well.
         trust_remote_code: Say that the source may be run.
+        name: Where it defines several tools, the name of the one that is wanted; the first by default.
         kwargs: For the constructor of the subclass.
 
     Raises:
-        ValueError: `trust_remote_code` is not set, or the source defines no tool.
+        ValueError: `trust_remote_code` is not set, the code is broken, or it defines no tool.
     """
     if trust_remote_code is not True:
         raise ValueError(
             "loading a tool runs its code in this process, outside any sandbox; read the code, and pass "
             "trust_remote_code=True if you trust it"
         )
-    module = types.ModuleType("actloop_loaded_tool")
+    code = checked_code(code)
+    module = types.ModuleType(f"actloop_loaded_tool_{next(_numbers)}")
     # Type hints are evaluated, and classes look their module up, by name.
     sys.modules[module.__name__] = module
     try:
-        exec(compile(code, "<tool>", "exec"), module.__dict__)  # noqa: S102
-        for value in list(vars(module).values()):
-            if isinstance(value, type) and issubclass(value, Tool) and value.__module__ == module.__name__:
-                cast("Any", value).__tool_source__ = code
-                return value(**kwargs)
-            if isinstance(value, SimpleTool):
-                inspect.unwrap(value.forward).__tool_source__ = code
-                return value
+        _run(code, module)
+        found = _defined_tool(module, name)
+        if isinstance(found, SimpleTool):
+            inspect.unwrap(found.forward).__dict__["__tool_source__"] = code
+            return found
+        if found is not None:
+            if found.__module__ == module.__name__:
+                cast("Any", found).__tool_source__ = code
+            for key in ("inputs", "output_schema"):
+                if isinstance(found.__dict__.get(key), str):
+                    setattr(found, key, ast.literal_eval(found.__dict__[key]))
+            return found(**kwargs)
     finally:
         sys.modules.pop(module.__name__, None)
     raise ValueError("the code defines no tool: neither a subclass of Tool nor a function with @tool")
+
+
+def _run(code: str, module: types.ModuleType) -> None:
+    try:
+        exec(compile(code, "<tool>", "exec"), module.__dict__)  # noqa: S102
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the tool's code needs the module '{error.name}', which is not installed") from error
+    except Exception as error:
+        raise ValueError(f"the tool's code failed while it was loaded: {type(error).__name__}: {error}") from error
+
+
+def _defined_tool(module: types.ModuleType, name: str | None) -> SimpleTool | type[Tool] | None:
+    """The tool of a module: its own before imported ones, none that others derive from, the named one if there is."""
+    values = [value for value in vars(module).values() if value not in (Tool, SimpleTool)]
+    classes = [value for value in values if isinstance(value, type) and issubclass(value, Tool)]
+    own = [cls for cls in classes if cls.__module__ == module.__name__]
+    own = [cls for cls in own if not any(other is not cls and issubclass(other, cls) for other in own)]
+    made = [value for value in values if isinstance(value, SimpleTool)]
+    found: list[Any] = [*own, *made] or classes
+    named = [value for value in found if name is not None and getattr(value, "name", None) == name]
+    return next(iter(named or found), None)
 
 
 def from_dict(data: Mapping[str, Any], *, trust_remote_code: bool = False, **kwargs: Any) -> Tool:
@@ -177,7 +201,133 @@ def from_dict(data: Mapping[str, Any], *, trust_remote_code: bool = False, **kwa
     code = data.get("code")
     if not isinstance(code, str):
         raise ValueError("the tool's data has no 'code'")
-    loaded = from_code(code, trust_remote_code=trust_remote_code, **kwargs)
+    arguments, attributes = _object(data, "arguments"), _object(data, "attributes")
+    if trust_remote_code is not True and not runs_code(data):
+        loaded = cast("type[Tool]", known_tool(data))(**kwargs)
+    elif trust_remote_code is True and (known := known_tool(data)):
+        loaded = known(**{**read(arguments), **kwargs})
+    else:
+        given: dict[str, Any] = {**(read(arguments) if trust_remote_code is True else {}), **kwargs}
+        name = data.get("name")
+        loaded = from_code(code, trust_remote_code=trust_remote_code, name=name, **given)
     if "output_schema" in data:
         loaded.output_schema = data["output_schema"]
+    for key, value in attributes.items():
+        if key not in _ATTRIBUTES:
+            raise ValueError(f"a saved tool has no attribute {key!r} to be set")
+        setattr(loaded, key, read(value))
+    loaded.validate_arguments()
     return loaded
+
+
+def _object(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value: Any = data.get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"'{key}' of a saved tool is an object; got {type(value).__name__}")
+    return cast("dict[str, Any]", value)
+
+
+# Folders and the Hub
+
+
+def tool_files(saved: Tool, tool_file_name: str, *, app: bool) -> dict[str, str]:
+    """The files of a saved tool, by their paths.
+
+    Raises:
+        ValueError: Its code uses what cannot be written down, or `tool_file_name` is no name of a module.
+    """
+    if not is_python_name(tool_file_name):
+        raise ValueError(f"tool_file_name is the name of a module, without '.py'; got {tool_file_name!r}")
+    data = to_dict(saved)
+    files = {f"{tool_file_name}.py": data["code"]}
+    if app:
+        files["app.py"] = _app(tool_file_name, data)
+        files["requirements.txt"] = "".join(f"{package}\n" for package in data["requirements"])
+    return files
+
+
+def _app(module: str, data: Mapping[str, Any]) -> str:
+    rest = {key: data[key] for key in ("name", "class", "arguments", "attributes", "output_schema") if key in data}
+    return (
+        '"""Web page of a saved tool."""\n\n'
+        "from pathlib import Path\n\n"
+        "from actloop import Tool\n"
+        "from actloop.tools.loading import launch_gradio_demo\n\n"
+        f'code = Path(__file__).with_name("{module}.py").read_text(encoding="utf-8")\n'
+        f'tool = Tool.from_dict({{"code": code, **{rest!r}}}, trust_remote_code=True)\n\n'
+        'if __name__ == "__main__":\n'
+        "    launch_gradio_demo(tool)\n"
+    )
+
+
+def save(
+    saved: Tool, output_dir: str | os.PathLike[str], tool_file_name: str = "tool", make_gradio_app: bool = True
+) -> None:
+    """Write a tool's code into a folder, and a web page for it with the packages that it needs.
+
+    Args:
+        saved: The tool.
+        output_dir: The folder; made where there is none.
+        tool_file_name: Name of the module, without `.py`.
+        make_gradio_app: Write `app.py` and `requirements.txt`, too.
+
+    Raises:
+        ValueError: Its code uses what cannot be written down.
+        OSError: The folder cannot be written; what was there before is unchanged.
+    """
+    write_files(output_dir, tool_files(saved, tool_file_name, app=make_gradio_app))
+
+
+def push_to_hub(
+    saved: Tool,
+    repo_id: str,
+    commit_message: str = "Upload tool",
+    private: bool | None = None,
+    token: bool | str | None = None,
+    create_pr: bool = False,
+) -> CommitInfo:
+    """Upload a tool as a Space.
+
+    Args:
+        saved: The tool.
+        repo_id: Name of the Space, with the owner before it where that is an organisation.
+        commit_message: Message of the commit.
+        private: Make the Space private; one that is there already stays as it is.
+        token: Token to sign in with; the one of `hf auth login` or `HF_TOKEN` by default.
+        create_pr: Propose the change instead of making it.
+
+    Raises:
+        HubError: The Hub refuses or cannot be reached.
+        ValueError: The tool cannot be saved.
+    """
+    from actloop.hub.client import HubClient
+
+    files = tool_files(saved, "tool", app=True)
+    hub = HubClient(token)
+    return hub.upload_space(repo_id, files, ["actloop", "tool"], commit_message, private=private, create_pr=create_pr)
+
+
+def from_hub(repo_id: str, token: str | None = None, trust_remote_code: bool = False, **kwargs: Any) -> Tool:
+    """The tool that a Space defines in its `tool.py`.
+
+    Args:
+        repo_id: Name of the Space.
+        token: Token to sign in with; the one of `hf auth login` or `HF_TOKEN` by default.
+        trust_remote_code: Say that its code may be run in this process.
+        kwargs: `cache_dir`, `force_download`, `revision`, `subfolder` and `local_files_only` are for the download; the
+            others for the tool's constructor.
+
+    Raises:
+        ValueError: `trust_remote_code` is not set, or there is no code of a tool.
+        HubError: The Hub refuses or cannot be reached.
+    """
+    if trust_remote_code is not True:
+        raise ValueError(
+            f"loading the tool of {repo_id} runs its code, tool.py, in this process, outside any sandbox; read it on "
+            "the Hub, and pass trust_remote_code=True if you trust it"
+        )
+    from actloop.hub.client import HubClient, split_options
+
+    options, arguments = split_options(kwargs)
+    code = HubClient(token).text(repo_id, "tool.py", **options)
+    return from_code(code, trust_remote_code=True, **arguments)

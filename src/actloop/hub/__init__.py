@@ -1,0 +1,1 @@
+"""Saved tools and agents: folders on disk, and traffic with the Hugging Face Hub."""
