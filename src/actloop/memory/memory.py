@@ -192,6 +192,8 @@ class AgentMemory:
                     logger.log_markdown(title="Observation:", content=step.observations, level=0)
                 if step.error is not None:
                     logger.log_error(str(step.error))
+                if step.is_final_answer:
+                    logger.log_markdown(title="Answer:", content=str(step.action_output), level=0)
 
     def return_full_code(self) -> str:
         """Every program of the conversation, one after the other, as a single script."""

@@ -188,11 +188,11 @@ class AgentLogger:
         if agent.managed_agents:
             branch = tree.add(Text("Managed agents", "bold"))
             for name, managed in agent.managed_agents.items():
-                managed = getattr(managed, "agent", managed)
-                twig = branch.add(self._headline(managed, name))
+                agent = getattr(managed, "agent", managed)
+                twig = branch.add(self._headline(agent, name))
                 if getattr(managed, "description", None):
                     twig.add(Text(self._safe(managed.description)))
-                self._grow(twig, managed)
+                self._grow(twig, agent)
 
 
 class Monitor:
