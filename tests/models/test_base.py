@@ -145,12 +145,10 @@ def test_a_tool_as_a_function_definition() -> None:
     schema = get_tool_json_schema(Described(inputs=inputs))["function"]["parameters"]
     assert schema["required"] == ["city", "unit", "more"]
     assert schema["properties"]["unit"] == {
-        "type": "string",
-        "enum": ["C", "F"],
-        "nullable": True,
+        "anyOf": [{"type": "string", "enum": ["C", "F"]}, {"type": "null"}],
         "description": "Unit.",
     }
-    assert schema["properties"]["more"]["type"] == "string"
+    assert schema["properties"]["more"] == {"description": "Anything."}
     assert "anyOf" in inputs["unit"]
 
 

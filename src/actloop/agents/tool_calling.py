@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.agents.base import MultiStepAgent
-from actloop.agents.prompting import RunPrompts, packaged_templates, populate_template
-from actloop.errors import AgentToolCallError, AgentToolExecutionError
-from actloop.executors.waiting import run_now
-from actloop.loop.effects import CallTools, ToolRequest
+from actloop.agents.checks import whole_number
+from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.loop.grammar import call_grammar
 from actloop.loop.parsing import Misread
 from actloop.loop.replies import CallReader
 from actloop.loop.tool_calls import ToolTask, calls_step, tool_loop, tool_step
 from actloop.memory.memory import AgentMemory
 from actloop.memory.steps import SystemPromptStep, ToolCall, ToolOutput
-from actloop.runtime import calls
 from actloop.runtime.ports import Blocking, iterate_now
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from actloop.agents.prompting import PromptTemplates
+    from actloop.agents.prompting import PromptTemplates, RunPrompts
     from actloop.loop.effects import Loop
     from actloop.memory.steps import ActionStep
     from actloop.models.base import Model
@@ -147,4 +145,20 @@ class ToolCallingAgent(MultiStepAgent):
             AgentToolCallError: The tool does not take these arguments.
             AgentToolExecutionError: There is no such tool, or it raised.
         """
-        run = self._runs.begin(False, partial(self._new_run, self.task or "", {}, 1))
+        args, named = ((), arguments) if isinstance(arguments, dict) else ((arguments,), {})
+        gateway = Gateway({**self.tools, **self.managed_agents})
+        port = Blocking(Interrupt())
+        state = self.state
+        given = {name: resolved(value, state) for name, value in named.items()}
+        try:
+            called = gateway.call(
+                port, tool_name, tuple(resolved(value, state) for value in args), given, within=nullcontext
+            )
+            outcome = run_now(called)
+        finally:
+            port.close()
+        if isinstance(outcome, Raised):
+            if outcome.kind == AgentToolCallError.__name__ and tool_name in gateway.tools:
+                raise AgentToolCallError(outcome.message)
+            raise AgentToolExecutionError(f"Error executing tool '{tool_name}': {outcome.kind}: {outcome.message}")
+        return outcome.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from actloop.values.events import Event
@@ -26,6 +26,7 @@ class Generate:
         grammar: GBNF grammar of the reply, used only by models that support one.
         response_format: JSON Schema response format, for structured replies.
         temperature: Overrides the model's own for this reply.
+        tools: Tools that the model is offered to call by the service's own tool calls.
         may_overflow: Where the model's service refuses the conversation as too long, the outcome is an `Overflow`; the
             run would fail otherwise.
     """
@@ -36,6 +37,7 @@ class Generate:
     grammar: str | None = None
     response_format: dict[str, Any] | None = None
     temperature: float | None = None
+    tools: tuple[Any, ...] = ()
     may_overflow: bool = False
 
 
@@ -90,6 +92,55 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A tool call that a message of the model asks for.
+
+    Attributes:
+        id: Unique within the run.
+        name: The tool's name.
+        args: Arguments without a name.
+        kwargs: Arguments by name.
+        refusal: Why it is not to be performed, as the model is told; None where it is.
+    """
+
+    id: str
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    refusal: str | None = None
+
+    def same_call(self, other: ToolRequest) -> bool:
+        """Whether both ask for the same, whatever their ids."""
+        return (self.name, self.args, self.kwargs) == (other.name, other.args, other.kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class CallTools:
+    """Perform the tool calls of one message; the outcome is a `CallOutcome` for each, in their order."""
+
+    calls: tuple[ToolRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """What came of a tool call.
+
+    Attributes:
+        value: The result.
+        error_kind: Class of the error that it ended with, or None.
+        error: That error's message.
+        final: Whether the result is the run's answer.
+        stored: Name of the run's variable that holds the result, where that is an image or a sound.
+    """
+
+    value: Any = None
+    error_kind: str | None = None
+    error: str | None = None
+    final: bool = False
+    stored: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Have the user's checks judge a final answer; the outcome is None, or why it was refused."""
 
@@ -104,6 +155,6 @@ class Answer:
     state: Literal["success", "max_steps_error"] = "success"
 
 
-Effect: TypeAlias = Generate | Execute | Check
+Effect: TypeAlias = Generate | Execute | CallTools | Check
 Loop: TypeAlias = Generator[Effect | Event, Any, Answer]
 """Yields effects, and events for the facts that it decides itself; an event's outcome is None."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from actloop.loop.calls import program_from_json, program_from_prose
+from actloop.loop.calls import NamedCall, call_in_tag, program_from_json, program_from_prose
 from actloop.loop.source import Parser, looks_like_code, parsed, tidied
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _JSON = frozenset({"action", "json", "json5", "jsonc", "tool_call"})
 _NAMES = "code|python|py|execute|execute_python|tool_code"
 _FENCE = r"(?P<fence>`{3,20}|~{3,20})(?P<info>[ \t]{0,9}\{?\.?[A-Za-z_][\w+.-]*\}?(?=[\s:,]|\Z))?"
 _OPENING = (
-    r"(?P<call><(?:tool_call|function_call)>)"
+    r"(?P<call><(?:tool_call|function_call)>|<function=(?P<function>[\w.-]{1,100})>)"
     rf"|(?P<named><(?:{_NAMES})(?:\s[^<>\n]{{0,100}})?>|\[PYTHON\]|<\|python_tag\|>)"
     rf"|{_FENCE}"
 )
@@ -40,7 +40,7 @@ _CLOSING = (
     rf"</(?:{_NAMES})>|\[/PYTHON\]|<end_code>|<end_action>|<\|\w{{1,20}}\|>"
     r"|^[ \t]*(?:`{3,20}|~{3,20})[ \t]*$|^Observation:"
 )
-_CALL_END = re.compile(r"</(?:tool_call|function_call)>")
+_CALL_END = re.compile(r"</(?:tool_call|function_call|function)>")
 _REASONING = re.compile(r"\s*<(think|thinking|reasoning)>(?P<inside>.*?)(?:</\1>|\Z)", re.IGNORECASE | re.DOTALL)
 _LATE_REASONING = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _INVENTED = re.compile(r"^[ \t]*\**Observation:", re.MULTILINE)
@@ -54,10 +54,17 @@ _NONSPACE = re.compile(r"\S")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program found in a reply, and what the model said before it. It need not be valid Python."""
+    """A program found in a reply, and what the model said before it. It need not be valid Python.
+
+    Attributes:
+        code: Its source.
+        thought: What was said before it.
+        calls: The tool calls as which it was written, where it was written as nothing else.
+    """
 
     code: str
     thought: str = ""
+    calls: tuple[NamedCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +91,12 @@ def parse_reply(text: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Program | Mi
     if whole is not None:
         inner = _marked(whole.code, tags, parser) if "```" in whole.code or tags[0] in whole.code else None
         code = inner.code if isinstance(inner, Program) else parser.accepted(whole.code)
-        return Program(code or tidied(whole.code), whole.thought or reasoning)
+        return Program(code or tidied(whole.code), whole.thought or reasoning, whole.calls)
     found = _marked(text, tags, parser) or _bare(text, parser)
     if found is None:
         return Misread(_explanation(text, tags))
     if isinstance(found, Program) and reasoning and not found.thought:
-        return Program(found.code, reasoning)
+        return replace(found, thought=reasoning)
     return found
 
 
@@ -119,6 +126,7 @@ class _Block:
     end: int
     valid: bool
     closed: bool = True
+    calls: tuple[NamedCall, ...] = ()
 
 
 @lru_cache(maxsize=64)
@@ -168,7 +176,9 @@ def _marked(text: str, tags: tuple[str, str], parser: Parser) -> Program | Misre
     thought = _thought(text[: blocks[0].start])
     if len(blocks) == 1 and not blocks[0].valid and not blocks[0].closed and _is_broken_off(blocks[0].code):
         return Misread(_broken_off(tags))
-    return Program(_joined([block.code for block in blocks]), thought)
+    kept = _without_drafts(blocks)
+    calls = tuple(call for block in kept for call in block.calls) if all(block.calls for block in kept) else ()
+    return Program("\n\n".join(block.code.strip("\n") for block in kept), thought, calls)
 
 
 def _is_mere_value(block: _Block, parser: Parser) -> bool:
@@ -181,12 +191,13 @@ def _is_mere_value(block: _Block, parser: Parser) -> bool:
     )
 
 
-def _joined(codes: list[str]) -> str:
-    """One program of several blocks; a draft that a later block repeats is left out."""
-    kept = [
-        code for number, code in enumerate(codes) if not any(code.strip() in later for later in codes[number + 1 :])
+def _without_drafts(blocks: list[_Block]) -> list[_Block]:
+    """The blocks that no later one repeats."""
+    return [
+        block
+        for number, block in enumerate(blocks)
+        if not any(block.code.strip() in later.code for later in blocks[number + 1 :])
     ]
-    return "\n\n".join(code.strip("\n") for code in kept)
 
 
 def _blocks(text: str, tags: tuple[str, str], parser: Parser) -> Iterator[_Block]:
@@ -204,6 +215,9 @@ def _blocks(text: str, tags: tuple[str, str], parser: Parser) -> Iterator[_Block
             place, block = _fenced_block(text, match, tags, parser)
         else:
             block = _delimited(text, match.start(), match.end(), None, tags, parser)
+            found = program_from_json(block.code)
+            if found is not None:
+                block = replace(block, code=found.code, calls=found.calls, valid=True)
             # A tag that is only talked about opens nothing: look for another one right behind it.
             place = block.end if block.valid else match.end()
         if block is not None:
@@ -215,11 +229,12 @@ def _call_block(text: str, match: re.Match[str]) -> tuple[int, _Block | None]:
     """A tool call in another framework's tags, as a program."""
     close = _CALL_END.search(text, match.end())
     inside = text[match.end() : close.start() if close else len(text)]
-    found = program_from_json(inside)
+    name = match["function"]
+    found = call_in_tag(name, inside) if name else program_from_json(inside)
     if found is None:
         return match.end(), None
     end = close.end() if close else len(text)
-    return end, _Block(found.code, match.start(), end, valid=True)
+    return end, _Block(found.code, match.start(), end, valid=True, calls=found.calls)
 
 
 def _fenced_block(text: str, match: re.Match[str], tags: tuple[str, str], parser: Parser) -> tuple[int, _Block | None]:
@@ -232,7 +247,7 @@ def _fenced_block(text: str, match: re.Match[str], tags: tuple[str, str], parser
     if info in _JSON or (info in _PYTHON and first is not None and first[0] in "{["):
         found = program_from_json(text[start:end].rstrip().rstrip(fence[0]))
         if found is not None:
-            return end, _Block(found.code, match.start(), end, valid=True)
+            return end, _Block(found.code, match.start(), end, valid=True, calls=found.calls)
     if info not in _PYTHON:
         if not on_one_line or info in _JSON:
             return end, None
@@ -287,7 +302,7 @@ def _bare(text: str, parser: Parser) -> Program | Misread | None:
     """A program without any mark: a call in JSON, or Python on its own or below a line or two of prose."""
     found = program_from_prose(text)
     if found is not None:
-        return Program(found.code, _thought(found.thought))
+        return Program(found.code, _thought(found.thought), found.calls)
     invented = _INVENTED.search(text)
     lines = text[: invented.start() if invented else len(text)].split("\n")
     starts: list[int] = []

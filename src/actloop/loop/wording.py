@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 OUTPUT_LIMIT = 5_000
 """Characters of printed output that the model is shown of one step."""
 
+RESULT_LIMIT = 20_000
+"""Characters of a tool's result that the model is shown, where it called the tool by a message."""
+
+MESSAGE_LIMIT = 2_000
+"""Characters of an error's message that the model is shown."""
+
 RETRY_TEMPERATURE = 0.7
 """Temperature of a reply after the same program gave the same result twice."""
 
 _VARIABLE_LIMIT = 300
-_MESSAGE_LIMIT = 2_000
 _ARGUMENT_LIMIT = 60
 _RESULT_LIMIT = 400
 _SENTENCE = 20  # characters from which on a text is taken to be more than an id or a name
@@ -110,7 +115,7 @@ def _returned(use: ToolUse) -> str:
 
 def failed(failure: GuestFailure, uses: Sequence[ToolUse] = ()) -> str:
     """The error of a program: kind, message, offending line and a hint; `uses` are the tool calls that went well."""
-    message = neutral(cut(failure.message, _MESSAGE_LIMIT))
+    message = neutral(cut(failure.message, MESSAGE_LIMIT))
     text = f"{failure.kind}: {message}" if message else failure.kind
     source = failure.source.strip()
     if source:

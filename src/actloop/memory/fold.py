@@ -15,6 +15,7 @@ from actloop.memory.steps import (
     SystemPromptStep,
     TaskStep,
     ToolCall,
+    ToolOutput,
 )
 from actloop.values import events
 from actloop.values.usage import Timing
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from actloop.memory.memory import AgentMemory
     from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
 
-StreamItem: TypeAlias = "ChatMessageStreamDelta | ToolCall | ActionOutput | MemoryStep"
+StreamItem: TypeAlias = "ChatMessageStreamDelta | ToolCall | ToolOutput | ActionOutput | MemoryStep"
 
 
 class MemoryFold:
@@ -36,6 +37,7 @@ class MemoryFold:
         self.step: ActionStep | None = None
         self._plan_reply: ChatMessage | None = None
         self._plan_started = 0.0
+        self._results: dict[str, Any] = {}
         self.keeps_steps = True
         """Whether steps go into the memory; not when the caller puts them there."""
 
@@ -52,6 +54,7 @@ class MemoryFold:
                 self._begin(event)
             case events.StepStarted():
                 self.step = ActionStep(step_number=event.number, timing=Timing(event.time))
+                self._results = {}
             case events.ModelReplied():
                 self._reply(event)
             case events.Compacted():
@@ -66,11 +69,23 @@ class MemoryFold:
                 self.step.action_output = event.output
                 if event.error_kind is None:
                     return ActionOutput(event.output, event.answered)
+            case events.CallsRead() if self.step is not None:
+                self.step.thought = event.thought
+            case events.ToolCalled(origin="message"):
+                return self._call(event)
+            case events.ToolReturned() if self.step is not None and self.step.code_action is None:
+                self._results[event.id] = event.result
+            case events.CallObserved() if self.step is not None:
+                return self._observe(self.step, event)
+            case events.CallsFinished() if self.step is not None:
+                return ActionOutput(self.step.action_output, event.answered)
             case events.StepFinished() if self.step is not None:
                 return self._finish(self.step, event)
             case events.RunFinished() if event.state in ("success", "max_steps_error"):
                 return FinalAnswerStep(event.answer)
-            case events.RunFinished() if self.step is not None and self.step.model_output is not None:
+            case events.RunFinished() if self.step is not None and (
+                self.step.model_output is not None or self.step.tool_calls
+            ):
                 self._break_off(self.step, event)
             case _:
                 pass
@@ -133,9 +148,30 @@ class MemoryFold:
             self.step.tool_calls = [call]
         return call
 
+    def _call(self, event: events.ToolCalled) -> ToolCall:
+        arguments: Any = event.kwargs
+        if event.args:
+            arguments = event.args[0] if len(event.args) == 1 and not event.kwargs else [*event.args, event.kwargs]
+        call = ToolCall(name=event.name, arguments=arguments, id=event.id)
+        if self.step is not None:
+            self.step.tool_calls = [*(self.step.tool_calls or ()), call]
+        return call
+
+    def _observe(self, step: ActionStep, event: events.CallObserved) -> ToolOutput | None:
+        call = next((call for call in step.tool_calls or () if call.id == event.id), None)
+        if call is None:
+            return None
+        output = self._results.pop(event.id, None)
+        step.call_observations = [*(step.call_observations or ()), event.observation]
+        step.observations = "\n".join(step.call_observations)
+        if event.answered:
+            step.action_output = output
+        return ToolOutput(event.id, output, event.answered, event.observation, call)
+
     def _finish(self, step: ActionStep, event: events.StepFinished) -> ActionStep:
         self.step = None
-        step.observations = event.observation
+        if step.call_observations is None:
+            step.observations = event.observation
         if event.images:
             step.observations_images = event.images
         if event.error is not None:

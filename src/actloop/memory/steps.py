@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from actloop.memory.calls import call_messages
+from actloop.values.calls import in_words
 from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
@@ -128,6 +130,8 @@ class ActionStep(MemoryStep):
         model_output_message: The reply.
         model_output: The reply's text.
         code_action: The program found in it.
+        call_observations: What the model is shown of each of `tool_calls`, where it made them by messages.
+        thought: What it said besides its calls, where it wrote these as text.
         observations: What the model is shown of the outcome.
         observations_images: Images that it is shown besides.
         action_output: Value that the step produced.
@@ -148,10 +152,18 @@ class ActionStep(MemoryStep):
     action_output: Any = None
     token_usage: TokenUsage | None = None
     is_final_answer: bool = False
+    call_observations: list[str] | None = field(default=None, repr=False)
+    thought: str | None = field(default=None, repr=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "model_output" and self.__dict__.get("thought") is not None:
+            self.__dict__["thought"] = None  # it was read from the reply that is being edited
+        super().__setattr__(name, value)
 
     def dict(self) -> dict[str, Any]:
         """The step as plain data; images as raw bytes, values that JSON does not know as their `repr`."""
         data = super().dict()
+        del data["call_observations"], data["thought"]  # both are in other fields, too
         data["tool_calls"] = data["tool_calls"] or []
         images = self.observations_images
         data["observations_images"] = [image.tobytes() for image in images] if images else None
@@ -165,6 +177,13 @@ class ActionStep(MemoryStep):
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The model's words as its own turn, then the outcome as the answer to it."""
         messages: list[ChatMessage] = []
+        if self.tool_calls and self.code_action is None:
+            messages = call_messages(self, self.tool_calls)
+            if summary_mode:
+                messages = in_words([replace(messages[0], content=None), *messages[1:]])
+            if self.observations_images:
+                messages.append(ChatMessage(role=MessageRole.USER, content=_images(self.observations_images)))
+            return messages
         if self.model_output is not None and not summary_mode:
             output = self.model_output
             content = output.strip() if isinstance(output, str) else output

@@ -133,6 +133,11 @@ class ServiceModel(ApiModel):
         self.client_kwargs = given
         self._exported_client_kwargs = {**given, "max_retries": retries} if retries is not None else given
 
+    @property
+    def offers_tools(self) -> bool:
+        """As in `Model`: whether the service's own tool calls are spoken."""
+        return self.native_tool_calls
+
     def generate(
         self,
         messages: Conversation,

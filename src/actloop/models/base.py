@@ -101,33 +101,10 @@ def parse_json_if_needed(arguments: str | dict[str, Any]) -> Any:
 
 
 def get_tool_json_schema(tool: ToolLike) -> dict[str, Any]:
-    """A tool as an OpenAI function definition. Inputs of type `any` are declared as strings."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for name, declared in cast("Mapping[str, Mapping[str, Any]]", tool.inputs).items():
-        schema: dict[str, Any] = dict(declared)
-        if not schema.get("nullable"):
-            required.append(name)
-        options = cast("list[dict[str, Any]]", schema.pop("anyOf", []))
-        if options:
-            types = ["string" if o.get("type") == "any" else o["type"] for o in options if o.get("type") != "null"]
-            schema["type"] = types[0] if len(types) == 1 else types
-            if any(option.get("type") == "null" for option in options):
-                schema["nullable"] = True
-            for option in options:
-                if "enum" in option:
-                    schema["enum"] = option["enum"]
-        elif schema.get("type") == "any":
-            schema["type"] = "string"
-        properties[name] = schema
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": {"type": "object", "properties": properties, "required": required},
-        },
-    }
+    """A tool as an OpenAI function definition."""
+    from actloop.tools.render import tool_json_schema
+
+    return tool_json_schema(tool)
 
 
 def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: str) -> ChatMessageToolCall:
@@ -225,6 +202,11 @@ class Model:
     def supports_stop_parameter(self) -> bool:
         """Whether the service takes stop sequences."""
         return supports_stop_parameter(self.model_id or "")
+
+    @property
+    def offers_tools(self) -> bool:
+        """Whether a tool-calling agent hands it the tools by `tools_to_call_from`, and does not only write of them."""
+        return True
 
     @property
     def supports_streaming(self) -> bool:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from actloop.models.pairing import paired
+from actloop.values.calls import arguments_as_text, in_words
 from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from actloop.values.messages import ChatMessageToolCall
 
 tool_role_conversions: dict[str, str] = {
     MessageRole.TOOL_CALL: MessageRole.ASSISTANT,
@@ -39,7 +38,7 @@ def get_clean_message_list(
     """Messages as mappings with `role` and `content`, those of the same role in a row merged into one.
 
     A message with tool calls, and one that answers a call by its id, keep these where the service knows them; elsewhere
-    the calls become a text that the model reads as its own words, and the answer the user's.
+    the calls become a text that the model reads as its own words, and the answer an observation that the user tells.
 
     Args:
         message_list: The conversation; it is not changed.
@@ -55,8 +54,8 @@ def get_clean_message_list(
     cleaned: list[dict[str, Any]] = []
     last_role: str | None = None
     parts: list[dict[str, Any]] = []
-    for given in message_list:
-        message = given if isinstance(given, ChatMessage) else _from_mapping(given)
+    messages = as_messages(message_list)
+    for message in paired(messages) if native_tool_calls else in_words(messages):
         native = native_tool_calls and bool(message.tool_calls or message.tool_call_id is not None)
         role = (
             "tool" if native and message.tool_call_id is not None else str(conversions.get(message.role, message.role))
@@ -68,12 +67,19 @@ def get_clean_message_list(
         _add_content(parts, message.content, convert_images_to_image_urls, flatten_messages_as_text)
         if native:
             _add_native(cleaned[-1], message)
-        elif message.tool_calls:
-            _add_text(parts, calls_as_text(message.tool_calls))
     if flatten_messages_as_text:
         for item in cleaned:
-            item["content"] = "\n".join(part["text"] for part in item["content"])
+            item["content"] = "\n".join(part["text"] for part in item["content"] or ())
     return cleaned
+
+
+def as_messages(given: Sequence[ChatMessage | dict[str, Any]]) -> list[ChatMessage]:
+    """Messages, where some may be plain mappings.
+
+    Raises:
+        ValueError: A role is unknown.
+    """
+    return [message if isinstance(message, ChatMessage) else _from_mapping(message) for message in given]
 
 
 def _from_mapping(given: dict[str, Any]) -> ChatMessage:
@@ -102,8 +108,10 @@ def _add_content(
 
 def _add_native(item: dict[str, Any], message: ChatMessage) -> None:
     if message.tool_call_id is not None:
+        item["content"] = item["content"] or ""
         item["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
+        item["content"] = item["content"] or None  # services refuse an empty list, and want none at all
         item["tool_calls"] = [
             {
                 "id": call.id,
@@ -112,19 +120,6 @@ def _add_native(item: dict[str, Any], message: ChatMessage) -> None:
             }
             for call in message.tool_calls
         ]
-
-
-def arguments_as_text(arguments: Any) -> str:
-    """A call's arguments as the JSON text that services expect."""
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
-
-
-def calls_as_text(calls: Sequence[ChatMessageToolCall]) -> str:
-    """Tool calls as a model writes them that knows no tool calls of its own: one JSON object a line."""
-    return "\n".join(
-        json.dumps({"name": call.function.name, "arguments": call.function.arguments}, ensure_ascii=False, default=str)
-        for call in calls
-    )
 
 
 def _add_text(parts: list[dict[str, Any]], text: str) -> None:
