@@ -177,6 +177,7 @@ class Fetcher:
         params: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         json: Any = None,
+        content: bytes | None = None,
         accept: Collection[str] | None = None,
         truncate: bool = False,
         timeout: float | None = None,
@@ -189,6 +190,7 @@ class Fetcher:
             params: Query parameters that are added to the address.
             headers: Further headers; a redirect to another origin goes without them.
             json: A body; a redirect to another origin that would carry it there is refused.
+            content: A body in bytes, in place of `json`; `headers` say of which type it is.
             accept: Media types that are wanted ("text/html", "text/*", "*+json"); anything else of a success is
                 refused before its body is read. None for all.
             truncate: Keep the beginning of a body that is too large, instead of complaining.
@@ -200,7 +202,7 @@ class Fetcher:
         """
         from actloop.tools.web.transport import Transfer
 
-        call = _Call(self, method, dict(headers or {}), json, accept, truncate)
+        call = _Call(self, method, dict(headers or {}), json, content, accept, truncate)
         return self._run(url, params, call, Transfer(timeout or self.timeout))
 
     async def afetch(self, url: str, **options: Any) -> Fetched:
@@ -215,6 +217,7 @@ class Fetcher:
             options.pop("method", "GET"),
             dict(options.pop("headers", None) or {}),
             options.pop("json", None),
+            options.pop("content", None),
             options.pop("accept", None),
             options.pop("truncate", False),
         )
@@ -289,11 +292,14 @@ class _Call:
     method: str
     headers: dict[str, str]
     json: Any
+    content: bytes | None
     accept: Collection[str] | None
     truncate: bool
     target: str = ""
 
     def body(self) -> dict[str, Any]:
+        if self.content is not None:
+            return {"content": self.content}
         return {} if self.json is None else {"json": self.json}
 
     def redirected(self, source: httpx2.URL, location: str, status: int) -> httpx2.URL:
@@ -305,9 +311,9 @@ class _Call:
         same = (source.scheme, source.host, source.port) == (target.scheme, target.host, target.port)
         if status == 303 or (status in (301, 302) and self.method == "POST"):
             self.method = "HEAD" if self.method == "HEAD" else "GET"
-            self.json = None
+            self.json = self.content = None
         if not same:
-            if self.json is not None:
+            if self.json is not None or self.content is not None:
                 raise FetchError(f"it redirects a request with a body to {_shown(str(target))}, which is refused")
             self.headers = {}
         return target
