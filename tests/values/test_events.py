@@ -35,6 +35,8 @@ EXAMPLES: list[events.Event] = [
     events.StepStarted(number=1),
     events.ModelReplied(purpose="action", message=dataclasses.replace(REPLY, raw=None), seconds=0.5),
     events.PlanMade(plan="first this", first=True),
+    events.Compacted(kept=3, cut_to=600, summary="s", tokens=9_000, window=8_192),
+    events.ImagesObserved(number=1, images=["an image"]),
     events.ProgramStarted(id="program_1", code="x"),
     events.ToolCalled(id="call_1", name="f", args=[1], kwargs={"b": 2}, origin="code"),
     events.ToolReturned(id="call_1", result=[1, 2], seconds=0.1),
