@@ -20,7 +20,7 @@ from .decode import Decoder, from_json
 from .encode import Encoder, to_json
 from .framing import Unpacker, pack
 from .imports import BASE_BUILTIN_MODULES, allows_import
-from .values import EncodeError, Opaque, Record, WireError
+from .values import Audio, EncodeError, Opaque, Record, WireError
 from .wire import MAX_DEPTH, MAX_OPEN_CALLS, MAX_VALUE, OUTPUT_NOTICE, PROTOCOL
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "MAX_VALUE",
     "OUTPUT_NOTICE",
     "PROTOCOL",
+    "Audio",
     "Decoder",
     "EncodeError",
     "Encoder",

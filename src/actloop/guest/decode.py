@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .decoders import (
+    decode_audio,
     decode_bytes,
     decode_complex,
     decode_date,
@@ -185,6 +186,7 @@ _DECODERS: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = {
     "uuid": decode_uuid,
     "path": decode_path,
     "image": decode_image,
+    "audio": decode_audio,
     "array": decode_array,
     "scalar": decode_array,
     "frame": decode_pandas,

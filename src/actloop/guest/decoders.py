@@ -10,8 +10,8 @@ import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, cast
 
-from .values import Opaque, Record, WireError
-from .wire import MAX_RATIO, TAG
+from .values import Audio, Opaque, Record, WireError
+from .wire import MAX_RATIO, MAX_SAMPLE_RATE, TAG
 
 if TYPE_CHECKING:
     from .decode import Decoder
@@ -71,6 +71,13 @@ def decode_float(_decoder: Decoder, fields: dict[str, Any]) -> Any:
 
 def decode_str(decoder: Decoder, fields: dict[str, Any]) -> Any:
     return decoder.blob(fields).decode("utf-8", "surrogatepass")
+
+
+def decode_audio(decoder: Decoder, fields: dict[str, Any]) -> Any:
+    rate = fields.get("r")
+    if rate is not None and (type(rate) is not int or not 0 < rate <= MAX_SAMPLE_RATE):
+        raise WireError("not a sample rate")
+    return Audio(decoder.blob(fields), rate)
 
 
 def decode_int(decoder: Decoder, fields: dict[str, Any]) -> Any:

@@ -9,7 +9,9 @@ from .encoders import (
     as_dict,
     as_list,
     as_plain,
+    encode_agent_audio,
     encode_attrs,
+    encode_audio,
     encode_bytearray,
     encode_bytes,
     encode_complex,
@@ -46,7 +48,7 @@ from .library_encoders import (
     encode_series,
     encode_span,
 )
-from .values import Opaque, Record
+from .values import Audio, Opaque, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +105,7 @@ _FAMILIES: list[tuple[str, str, Callable[[Encoder, Any], Any]]] = [
     ("pandas", "Series", encode_series),
     ("pandas", "Index", encode_pandas_index),
     ("PIL.Image", "Image", encode_image),
+    ("actloop.tools.types", "AgentAudio", encode_agent_audio),
     ("pathlib", "PurePath", encode_path),
     ("decimal", "Decimal", encode_decimal),
     ("fractions", "Fraction", encode_fraction),
@@ -133,6 +136,8 @@ def _find_encoder(kind: Any) -> Callable[[Encoder, Any], Any] | None:
         return encode_record
     if kind is Opaque:
         return encode_opaque
+    if kind is Audio:
+        return encode_audio
     for module, name, encode in _FAMILIES:
         if _is(kind, module, name):
             return encode

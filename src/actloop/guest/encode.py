@@ -39,7 +39,7 @@ class Encoder:
             EncodeError: It contains itself, is nested too deeply or takes too many bytes.
         """
         try:
-            text = _dumps(self.value(value))
+            text = dumps(self.value(value))
         except RecursionError:
             raise EncodeError("the value is nested too deeply to be sent") from None
         if len(text) > self._limit:
@@ -169,7 +169,7 @@ def _make_dumps() -> Callable[[Any], str]:
     return lambda data: "".join(chunks(data, 0))
 
 
-_dumps = _make_dumps()
+dumps = _make_dumps()
 
 _EMPTY: dict[str, Any] = {}
 _CONTAINERS: dict[type, Callable[[Encoder, Any], Any]] = {
@@ -190,10 +190,12 @@ def to_json(value: Any, limit: int = 4 * MAX_VALUE) -> str:
     Raises:
         EncodeError: It contains itself, is nested too deeply or is larger than `limit` bytes.
     """
-    text = Encoder(limit, inline=True).text(value)
-    if not text.isascii():  # half a pair of UTF-16 is no text that a file or a database takes
-        text = _SURROGATES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return text
+    return escaped(Encoder(limit, inline=True).text(value))
+
+
+def escaped(text: str) -> str:
+    """JSON text with halves of pairs of UTF-16 escaped: they are no text that a file or a database takes."""
+    return text if text.isascii() else _SURROGATES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from .values import EncodeError, Opaque, Record
+from .values import Audio, EncodeError, Opaque, Record
 from .wire import MAX_RATIO, SHORT, TAG
 
 if TYPE_CHECKING:
@@ -59,6 +59,20 @@ def encode_record(encoder: Encoder, value: Record) -> Any:
 
 def encode_opaque(encoder: Encoder, value: Opaque) -> Any:
     return {TAG: "opaque", "v": encoder.value(value.text), "n": value.type_name[:SHORT]}
+
+
+def encode_audio(encoder: Encoder, value: Audio) -> Any:
+    return {TAG: "audio", "b": encoder.blob(value.data), "r": value.samplerate}
+
+
+def encode_agent_audio(encoder: Encoder, value: Any) -> Any:
+    """The host's own class of sounds."""
+    try:
+        return encode_audio(encoder, value.to_audio())
+    except EncodeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise EncodeError(f"the sound cannot be read: {error}") from None
 
 
 def _encode_zone(value: Any, moment: Any) -> Any:

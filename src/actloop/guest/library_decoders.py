@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .decode import Decoder
 
 
+_END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
 def _library(name: str) -> Any:
     """A library that a value needs, or None where it is not installed."""
     import importlib
@@ -31,12 +34,15 @@ def decode_image(decoder: Decoder, fields: dict[str, Any]) -> Any:
     module = _library("PIL.Image")
     if module is None:
         return Opaque("<an image; install pillow to see it>", "Image")
+    if not data.endswith(_END_OF_PNG):
+        raise WireError("an image is cut off, or something follows it")
     image = module.open(io.BytesIO(data), formats=["PNG"])
     decoder.pixels -= image.size[0] * image.size[1]
     if decoder.pixels < 0:
         raise WireError("the images are too large")
-    image.load()
-    return image.copy()  # a plain image, without the file it came from
+    image.verify()  # the checksums of all parts; afterwards the file must be opened again
+    # The pixels are decoded when someone looks at them: most images are only passed on.
+    return module.open(io.BytesIO(data), formats=["PNG"])
 
 
 def _array(data: bytes, kind: str, shape: Any) -> Any:

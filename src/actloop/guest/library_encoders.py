@@ -14,17 +14,26 @@ if TYPE_CHECKING:
 
 
 def encode_image(encoder: Encoder, value: Any) -> Any:
+    try:
+        width, height = value.size
+        encoder.pixels -= width * height
+        if encoder.pixels < 0:
+            raise EncodeError("the images have too many pixels to be sent at once")
+        return {TAG: "image", "b": encoder.blob(_png(value))}
+    except EncodeError:
+        raise
+    except Exception as error:  # it may be read and decoded only now
+        raise EncodeError(f"the image cannot be read: {error}") from None
+
+
+def _png(value: Any) -> Any:
     import io
 
-    width, height = value.size
-    encoder.pixels -= width * height
-    if encoder.pixels < 0:
-        raise EncodeError("the images have too many pixels to be sent at once")
     if value.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
         value = value.convert("RGBA" if "A" in value.getbands() or "a" in value.getbands() else "RGB")
     file = io.BytesIO()
     value.save(file, "PNG", compress_level=1)
-    return {TAG: "image", "b": encoder.blob(file.getbuffer())}
+    return file.getbuffer()
 
 
 def encode_array(encoder: Encoder, value: Any) -> Any:

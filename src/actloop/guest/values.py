@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -104,6 +105,62 @@ class Record:
 
     def __dir__(self) -> list[str]:
         return [*object.__dir__(self), *self.record_fields]
+
+
+class Audio:
+    """A sound: an audio file's bytes. Nothing of it is decoded before `samples` is called.
+
+    Attributes:
+        data: The bytes of a file: WAV, MP3, FLAC, OGG...
+        samplerate: Samples a second, where it is known without decoding.
+    """
+
+    __slots__ = ("data", "samplerate")
+
+    def __init__(self, data: bytes, samplerate: int | None = None) -> None:
+        self.data = bytes(data)
+        self.samplerate = samplerate
+
+    def __repr__(self) -> str:
+        rate = f", {self.samplerate:,} samples a second" if self.samplerate else ""
+        return f"<audio: {len(self.data):,} bytes{rate}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Audio) and (self.data, self.samplerate) == (other.data, other.samplerate)
+
+    def __hash__(self) -> int:
+        return hash((self.data, self.samplerate))
+
+    def save(self, path: str) -> None:
+        """Write the file."""
+        with open(path, "wb") as file:
+            file.write(self.data)
+
+    def samples(self) -> list[float] | list[list[float]]:
+        """The samples of a WAV file of 16 bits, between -1 and 1; one list for each channel if there are several.
+
+        Raises:
+            ValueError: It is no such file, or it is cut off.
+        """
+        import array
+        import io
+        import wave
+
+        try:
+            with wave.open(io.BytesIO(self.data)) as file:
+                channels, width, count = file.getnchannels(), file.getsampwidth(), file.getnframes()
+                frames = file.readframes(count)
+        except (wave.Error, EOFError) as error:
+            raise ValueError(f"only WAV files can be read here, and this is none: {error}") from None
+        if width != 2:
+            raise ValueError(f"only WAV files of 16 bits can be read here; this one has {8 * width}")
+        if len(frames) != count * width * channels:
+            raise ValueError("the WAV file is cut off")
+        values = array.array("h", frames)
+        if sys.byteorder == "big":
+            values.byteswap()
+        sounds = [[value / 32768 for value in values[place::channels]] for place in range(channels)]
+        return sounds[0] if channels == 1 else sounds
 
 
 def safe_repr(value: Any) -> str:

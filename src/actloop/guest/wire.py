@@ -21,6 +21,7 @@ MAX_BLOBS = 65_536
 SHORT = 512  # characters; a longer string travels as a blob
 MAX_DIGITS = 600  # a longer integer travels as a blob; below the least limit that sys.set_int_max_str_digits takes
 MAX_RATIO = 4096  # bytes of a fraction's numerator or denominator: reducing a fraction takes quadratic time
+MAX_SAMPLE_RATE = 1_000_000  # a second
 PIXELS = 2  # of all images of a message, for each byte that it may take
 TAG = "$"
 PANDAS_DTYPES = {"object", "str", "string", "boolean", "Float32", "Float64"} | {

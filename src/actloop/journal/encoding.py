@@ -1,32 +1,101 @@
-"""Events as lines of JSON, and back. Values of tools and programs go through the same codec as in the sandbox."""
+"""Events as lines of JSON, and back. Values of tools and programs go through the same codec as in the sandbox.
+
+What is large (images, sounds, bytes, long texts, long values) is put apart by its hash where the journal keeps such
+blobs: an answer that occurs in four events of a run, or a screenshot shown in twenty steps, is then kept once.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
-from actloop.guest import EncodeError, Opaque, WireError, from_json, to_json
+from actloop.guest import MAX_VALUE, Decoder, EncodeError, Encoder, Opaque, WireError, to_json
+from actloop.guest.encode import dumps, escaped
+from actloop.guest.wire import TAG
 from actloop.values.events import from_dict, to_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actloop.values.events import Event
 
 VALUES = ("variables", "images", "args", "kwargs", "result", "output", "answer")
 """Fields that may hold any Python object."""
 
+APART = 4096
+"""Bytes or characters from which on a part of an event is put apart."""
+
+_SCHEME = "sha256:"  # the colon is no character of base64
+_STORED = "stored"
+_ENCODED_LIMIT, _DECODED_LIMIT = 4 * MAX_VALUE, 8 * MAX_VALUE
+
+
+def reference(data: bytes) -> str:
+    """The name of a blob: that of its hash."""
+    return _SCHEME + hashlib.sha256(data).hexdigest()
+
 
 def encode(event: Event) -> str:
-    """An event as one line. A value that cannot be encoded is replaced by its `repr`, cut to 2,000 characters."""
+    """An event as one line, whole. A value that cannot be encoded is replaced by a notice."""
+    return _encode(event, None)
+
+
+def encode_apart(event: Event) -> tuple[str, dict[str, bytes]]:
+    """As `encode`, with what is large put apart: the line, and the blobs that it names, by their references."""
+    blobs: dict[str, bytes] = {}
+    return _encode(event, blobs), blobs
+
+
+def _encode(event: Event, blobs: dict[str, bytes] | None) -> str:
     data = to_dict(event)
     message = data.get("message")
     if message is not None:
         message["role"] = message["role"].value
     try:
-        return to_json(data)
+        return _line(data, blobs)
     except EncodeError:
         for name in VALUES:
             if name in data:
                 data[name] = _encodable(data[name])
-        return to_json(data)
+        return _line(data, blobs)
+
+
+def _line(data: dict[str, Any], blobs: dict[str, bytes] | None) -> str:
+    encoder = _Encoder(blobs)
+    try:
+        fields = {name: encoder.value(value) for name, value in data.items()}
+        text = dumps(fields)
+        if blobs is not None and len(text) > APART:
+            for name in VALUES:
+                value = dumps(fields[name]) if name in fields else ""
+                if len(value) > APART:
+                    fields[name] = {TAG: _STORED, "b": encoder.blob(escaped(value).encode())}
+            text = dumps(fields)
+    except RecursionError:
+        raise EncodeError("the value is nested too deeply to be stored") from None
+    return escaped(text)
+
+
+class _Encoder(Encoder):
+    """Puts what is large apart, where there is a place for it."""
+
+    def __init__(self, apart: dict[str, bytes] | None) -> None:
+        super().__init__(_ENCODED_LIMIT, inline=True)
+        self._apart = apart
+
+    def blob(self, data: bytes | bytearray | memoryview) -> int | str:
+        if self._apart is None or len(data) <= APART:
+            return super().blob(data)
+        raw = bytes(data)
+        self._spend(len(raw))
+        name = reference(raw)
+        self._apart[name] = raw
+        return name
+
+    def _str(self, value: str) -> Any:
+        if self._apart is None or len(value) <= APART:
+            return super()._str(value)
+        return {TAG: "str", "b": self.blob(value.encode("utf-8", "surrogatepass"))}
 
 
 def _encodable(value: Any) -> Any:
@@ -45,9 +114,46 @@ def _encodable_part(value: Any) -> Any:
     return value
 
 
-def decode(text: str) -> Event | None:
-    """The event that `encode` wrote; None for a kind that this version does not know, or a line that makes no sense."""
+def decode(text: str, fetch: Callable[[str], bytes | None] | None = None, *, texts_only: bool = False) -> Event | None:
+    """The event that `encode` wrote; None for a kind that this version does not know, or a line that makes no sense.
+
+    Args:
+        text: The line.
+        fetch: Gives a blob by its reference, None for one that is not there; a notice then stands for the value.
+        texts_only: Fetch only texts; a notice stands for all other blobs.
+    """
     try:
-        return from_dict(from_json(text))
+        return from_dict(_Decoder(fetch, texts_only).decode(text.strip()))
     except (WireError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+class _Decoder(Decoder):
+    def __init__(self, fetch: Callable[[str], bytes | None] | None, texts_only: bool, *, nested: bool = False) -> None:
+        super().__init__(inline=True, limit=_DECODED_LIMIT)
+        self._fetch = fetch
+        self._texts_only = texts_only
+        self._nested = nested
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> Any:
+        fields = dict(pairs)
+        name, tag = fields.get("b"), fields.get(TAG)
+        if tag is None or not isinstance(name, str) or not name.startswith(_SCHEME):
+            return super()._object(pairs)
+        if self._texts_only and tag != "str":
+            return Opaque("<left out>", str(tag))
+        data = self._fetch(name) if self._fetch is not None else None
+        if data is None or reference(data) != name:
+            if tag == "str":
+                return "<this text is missing from the journal>"
+            return Opaque(f"<a value that is missing from the journal: {name}>", str(tag))
+        if tag == _STORED and not self._nested:
+            return _Decoder(self._fetch, self._texts_only, nested=True).decode(data.decode())
+        self._fetched = data
+        return super()._object(pairs)
+
+    def blob(self, fields: dict[str, Any]) -> bytes:
+        name = fields.get("b")
+        if isinstance(name, str) and name.startswith(_SCHEME):
+            return self._fetched
+        return super().blob(fields)

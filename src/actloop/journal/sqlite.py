@@ -1,7 +1,8 @@
 """The journal in one SQLite file.
 
 Each event is a row, committed as it happens (WAL, `synchronous=NORMAL`: what is committed survives the death of the
-process, though not always a power cut). Several threads and processes may append at once.
+process, though not always a power cut). What is large in it is a row of `blobs`, named by its hash and kept once for
+all runs. Several threads and processes may append at once.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
     from actloop.values.events import Event
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs, kind TEXT NOT NULL, data TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_of_run ON events (run);
+CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL);
 """
 LOCK_SECONDS = 2.0
 """How long a lock that another process holds is waited for where nobody is kept from work: on reading and closing."""
@@ -43,7 +45,9 @@ LOCKED_RETRY_SECONDS = 0.1
 WAITING_LIMIT = 8 * 1024 * 1024
 CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-_Row = tuple[str, str, str]
+KNOWN_BLOBS = 4096
+
+_Row = tuple[str, str, str, dict[str, bytes]]
 
 
 class _NewerSchemaError(sqlite3.Error):
@@ -67,6 +71,7 @@ class SQLiteJournal(Journal):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._numbers: dict[str, int] = {}
+        self._known_blobs: set[str] = set()
         self._waiting: deque[_Row] = deque()
         self._waiting_size = 0
         self._lost = 0
@@ -80,10 +85,11 @@ class SQLiteJournal(Journal):
         """Note an event of a run. Events that are only passing are not kept."""
         if event.passing:
             return
-        from actloop.journal.encoding import encode
+        from actloop.journal.encoding import encode_apart
 
-        row = (run_id, type(event).__name__, encode(event))
+        line, blobs = encode_apart(event)
         with self._lock:
+            row = (run_id, type(event).__name__, line, {n: b for n, b in blobs.items() if n not in self._known_blobs})
             if self._waiting or self._failed:
                 self._wait(row)
             else:
@@ -120,11 +126,16 @@ class SQLiteJournal(Journal):
                     "SELECT number, data FROM events WHERE run = ? AND number > ? ORDER BY number LIMIT 200", run, after
                 )
             for after, data in rows:  # noqa: B007
-                event = decode(data)
+                event = decode(data, self._blob)
                 if event is not None:
                     yield event
             if not rows:
                 return
+
+    def _blob(self, name: str) -> bytes | None:
+        with self._reading():
+            found = self._query("SELECT data FROM blobs WHERE name = ?", name)
+        return found[0][0] if found and isinstance(found[0][0], bytes) else None
 
     def runs(self, limit: int | None = 20) -> list[RunSummary]:
         """Summaries of the latest runs, newest first."""
@@ -144,7 +155,8 @@ class SQLiteJournal(Journal):
                 " ('RunStarted', 'ModelReplied', 'StepFinished', 'RunFinished') ORDER BY number",
                 number,
             )
-        return summarise(name, (event for (data,) in rows if (event := decode(data)) is not None))
+        events = (decode(data, self._blob, texts_only=True) for (data,) in rows)
+        return summarise(name, (event for event in events if event is not None))
 
     def check(self) -> None:
         """Try whether the journal can be written; its folder and file are made if need be.
@@ -192,12 +204,13 @@ class SQLiteJournal(Journal):
 
     def _insert(self, rows: list[_Row]) -> None:
         connection = self._connect()
-        if len(rows) == 1 and (number := self._numbers.get(rows[0][0])) is not None:
-            connection.execute("INSERT INTO events (run, kind, data) VALUES (?, ?, ?)", (number, *rows[0][1:]))
+        if len(rows) == 1 and not rows[0][3] and (number := self._numbers.get(rows[0][0])) is not None:
+            connection.execute("INSERT INTO events (run, kind, data) VALUES (?, ?, ?)", (number, *rows[0][1:3]))
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for run_id, kind, data in rows:
+            for run_id, kind, data, blobs in rows:
+                connection.executemany("INSERT OR IGNORE INTO blobs (name, data) VALUES (?, ?)", blobs.items())
                 connection.execute(
                     "INSERT INTO events (run, kind, data) VALUES (?, ?, ?)",
                     (self._number(connection, run_id), kind, data),
@@ -209,6 +222,9 @@ class SQLiteJournal(Journal):
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+        if len(self._known_blobs) > KNOWN_BLOBS:
+            self._known_blobs.clear()
+        self._known_blobs.update(name for row in rows for name in row[3])
 
     def _number(self, connection: sqlite3.Connection, run_id: str) -> int:
         number = self._numbers.get(run_id)
@@ -219,9 +235,10 @@ class SQLiteJournal(Journal):
         return number
 
     def _wait(self, row: _Row) -> None:
-        if self._waiting_size + len(row[2]) <= WAITING_LIMIT:
+        size = len(row[2]) + sum(map(len, row[3].values()))
+        if self._waiting_size + size <= WAITING_LIMIT:
             self._waiting.append(row)
-            self._waiting_size += len(row[2])
+            self._waiting_size += size
         else:
             self._lost += 1
         self._try_again()
@@ -321,6 +338,7 @@ class SQLiteJournal(Journal):
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         self._numbers.clear()
+        self._known_blobs.clear()
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,45 @@ except ImportError as error:
     raise ImportError("images need the package 'pillow', which is not installed: pip install pillow") from error
 
 
+MOST_BYTES = 64 * 1024 * 1024
+"""Bytes of an encoded image that is looked at."""
+
+MOST_PIXELS = 64 * 1024 * 1024
+"""Pixels of an image that is decoded."""
+
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "ICO", "AVIF")
+"""What is read: formats that only hold pixels. Others, such as EPS, start programs."""
+
+
+def open_image(source: bytes | str | Path) -> PIL.Image.Image:
+    """An image from its bytes, or from a file; only its header is read, the pixels are decoded when they are needed.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no image of a known format, or larger than 64 MiB or 64 million pixels.
+    """
+    if isinstance(source, bytes):
+        if len(source) > MOST_BYTES:
+            raise ValueError(f"the image is too large: {len(source):,} bytes, at most {MOST_BYTES:,} are read")
+        file: Any = BytesIO(source)
+    else:
+        file = Path(source)
+    formats = [name for name in _FORMATS if name in PIL.Image.OPEN or PIL.Image.init()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # there is a limit of our own
+            image = PIL.Image.open(file, formats=formats)
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"this is no image of a format that is read ({', '.join(_FORMATS)})") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(f"the image is too large: {error}") from error
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        image.close()
+        raise ValueError(f"the image is too large: {width:,} x {height:,} pixels, at most {MOST_PIXELS:,} are decoded")
+    return image
+
+
 class AgentImage(AgentType, PIL.Image.Image):
     """An image; a `PIL.Image.Image` in every way. A file is read when the image is first looked at.
 
@@ -25,6 +65,7 @@ class AgentImage(AgentType, PIL.Image.Image):
 
     Raises:
         TypeError: It is none of these.
+        ValueError: The bytes are no image, or one that is too large.
     """
 
     def __init__(self, value: Any) -> None:
@@ -37,7 +78,7 @@ class AgentImage(AgentType, PIL.Image.Image):
         elif isinstance(value, PIL.Image.Image):
             self._raw = value
         elif isinstance(value, bytes):
-            self._raw = PIL.Image.open(BytesIO(value))
+            self._raw = open_image(value)
         elif isinstance(value, str | Path):
             self._path = str(value)
         elif hasattr(value, "__array__"):
@@ -59,9 +100,10 @@ class AgentImage(AgentType, PIL.Image.Image):
 
         Raises:
             OSError: The file cannot be read as an image.
+            ValueError: It is no image, or one that is too large.
         """
         if self._raw is None:
-            with PIL.Image.open(cast("str", self._path)) as file:
+            with open_image(cast("str", self._path)) as file:
                 file.load()
                 self._raw = file
         return self._raw

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.guest import Audio
+from actloop.tools import audio
 from actloop.tools.schema import is_class_loaded
 
 if TYPE_CHECKING:
@@ -55,15 +57,16 @@ class AgentText(AgentType, str):
 
 
 class AgentAudio(AgentType, str):
-    """A sound: as a string, the path of a file.
+    """A sound: as a string, the path of a file. Nothing is decoded before `to_raw`.
 
     Args:
-        value: Path of a file, samples between -1 and 1 as an array or tensor (one channel, or time by channels), or a
-            pair of sample rate and samples.
+        value: Path or bytes of a file, samples between -1 and 1 as an array or tensor (one channel, or time by
+            channels), a pair of sample rate and samples, or a sound that came from a sandbox.
         samplerate: Samples a second.
 
     Raises:
         TypeError: It is none of these.
+        ValueError: The bytes are more than 64 MiB.
     """
 
     __slots__ = ()
@@ -77,10 +80,16 @@ class AgentAudio(AgentType, str):
         self.samplerate: int = samplerate
         self._path: str | None = None
         self._samples: Any = None
+        self._data: bytes | None = None
         if isinstance(value, AgentAudio):
-            self._path, self._samples, self.samplerate = value._path, value._samples, value.samplerate
+            self._path, self._samples, self._data = value._path, value._samples, value._data
+            self.samplerate = value.samplerate
         elif isinstance(value, str | Path):
             self._path = str(value)
+        elif isinstance(value, bytes):
+            self._data = audio.checked(value)
+        elif isinstance(value, Audio):
+            self._data, self.samplerate = audio.checked(value.data), value.samplerate or samplerate
         elif isinstance(value, tuple):
             self.samplerate, self._samples = cast("tuple[int, Any]", value)
         elif hasattr(value, "__array__"):
@@ -90,67 +99,51 @@ class AgentAudio(AgentType, str):
 
     __hash__ = str.__hash__
 
+    def __repr__(self) -> str:
+        """What it is, not the path of a file that may not be there."""
+        return repr(self._path) if self._path is not None else f"<audio, {self.samplerate:,} samples a second>"
+
     def to_raw(self) -> Any:
         """The samples, as they were given or as read from the file (a NumPy array, time by channels if several).
 
         Raises:
-            ImportError: The file is no PCM WAV, and the package `soundfile` is not installed.
+            MissingExtraError: The file is no PCM WAV, and the package `soundfile` is not installed.
+            OSError: The file cannot be read.
+            ValueError: It is damaged, too large, or no sound file.
         """
-        if self._samples is None and self._path is not None:
-            self._samples, self.samplerate = _read_audio(self._path)
+        if self._samples is None:
+            self._samples, self.samplerate = audio.decode(self.to_audio().data)
         return self._samples
 
     def to_string(self) -> str:
-        """Path of a file that holds the sound; samples are written to a temporary WAV file first."""
+        """Path of a file that holds the sound; written to a temporary file first where there is none."""
         if self._path is None:
             import tempfile
 
-            handle, path = tempfile.mkstemp(suffix=".wav")
-            os.close(handle)
-            _write_wave(path, self._samples, self.samplerate)
+            data = self.to_audio().data
+            handle, path = tempfile.mkstemp(suffix=audio.ending(data))
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
             self._path = path
         return self._path
+
+    def to_audio(self) -> Audio:
+        """The sound as the bytes of a file: as they are, or else as WAV of 16 bits.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is larger than 64 MiB.
+        """
+        if self._data is not None:
+            return Audio(self._data, self.samplerate)
+        if self._samples is not None:
+            return Audio(audio.encode(self._samples, self.samplerate), self.samplerate)
+        return Audio(audio.read_file(self._path or ""))
 
     def _ipython_display_(self, include: Any = None, exclude: Any = None) -> None:  # noqa: ARG002
         from IPython.display import Audio, display  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
         display(Audio(self.to_string(), rate=self.samplerate))
-
-
-def _read_audio(path: str) -> tuple[Any, int]:
-    import wave
-
-    import numpy as np
-
-    try:
-        with wave.open(path, "rb") as file:
-            rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            data = file.readframes(file.getnframes())
-        if width in (2, 4):
-            samples = np.frombuffer(data, dtype=f"<i{width}").astype(np.float32) / float(2 ** (8 * width - 1))
-            return samples.reshape(-1, channels) if channels > 1 else samples, rate
-    except wave.Error:
-        pass
-    try:
-        import soundfile  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError(f"reading {path} needs the package 'soundfile': pip install soundfile") from error
-    return soundfile.read(path, dtype="float32")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-
-
-def _write_wave(path: str, samples: Any, rate: int) -> None:
-    import wave
-
-    import numpy as np
-
-    array = np.asarray(samples.detach().cpu() if hasattr(samples, "detach") else samples)
-    if array.dtype != np.int16:
-        array = (np.clip(array.astype(np.float64), -1.0, 1.0) * 32767).round().astype("<i2")
-    with wave.open(path, "wb") as file:
-        file.setnchannels(1 if array.ndim == 1 else array.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(array.tobytes())
 
 
 def __getattr__(name: str) -> Any:
@@ -185,6 +178,6 @@ def handle_agent_output_types(output: Any, output_type: str | None = None) -> An
         from actloop.tools.image import AgentImage
 
         return AgentImage(output)
-    if output_type == "audio" or is_class_loaded("torch", "Tensor", output):
+    if output_type == "audio" or isinstance(output, Audio) or is_class_loaded("torch", "Tensor", output):
         return AgentAudio(output)
     return output
