@@ -94,13 +94,13 @@ def import_openai(purpose: str = "OpenAIModel") -> ModuleType:
     return import_sdk("openai", "openai", purpose)
 
 
-def http_library(sdk: ModuleType) -> ModuleType:
-    """The HTTP library that an SDK stands on: httpx in older releases, httpx2 in newer ones."""
-    for base in sdk.DefaultHttpxClient.__mro__:
+def http_library(derived: type) -> ModuleType:
+    """The HTTP library that an SDK stands on, by a class derived from one of its: httpx or, in newer SDKs, httpx2."""
+    for base in derived.__mro__:
         name = base.__module__.partition(".")[0]
         if name.startswith("httpx"):
             return importlib.import_module(name)
-    raise AssertionError("unreachable: the SDK's client is one of httpx or httpx2")
+    raise AssertionError(f"unreachable: {derived} is derived from a class of httpx or httpx2")
 
 
 def timeout_of(http: ModuleType, seconds: float) -> Any:
@@ -119,7 +119,7 @@ def client_settings(sdk: ModuleType, asynchronous: bool, settings: dict[str, Any
     """
     settings = {"max_retries": 0, **settings}
     if isinstance(settings.get("timeout"), (int, float)):
-        settings["timeout"] = timeout_of(http_library(sdk), settings["timeout"])
+        settings["timeout"] = timeout_of(http_library(sdk.DefaultHttpxClient), settings["timeout"])
     if "http_client" not in settings:
         settings["http_client"] = _http_classes(sdk)[asynchronous](trust_env=not direct)
     return settings
@@ -142,7 +142,7 @@ def _close_all(clients: dict[tuple[Any, ...], Any]) -> None:
 @functools.cache
 def _http_classes(sdk: ModuleType) -> tuple[type[Any], type[Any]]:
     """The SDK's HTTP clients with a time-out for the whole answer: by itself it only bounds the wait for each byte."""
-    http: Any = http_library(sdk)
+    http: Any = http_library(sdk.DefaultHttpxClient)
 
     def deadline_of(request: Any) -> float:
         seconds: float | None = request.extensions.get("timeout", {}).get("read")

@@ -162,7 +162,7 @@ class OpenAIModel(ServiceModel):
 
     def _explained(self) -> AbstractContextManager[None]:
         sdk = import_openai(type(self).__name__)
-        return explained(sdk, http_library(sdk), self._where, self.timeout)
+        return explained(sdk, http_library(sdk.DefaultHttpxClient), self._where, self.timeout)
 
     def _streamed(self, request: dict[str, Any]) -> dict[str, Any]:
         options = {"stream_options": {"include_usage": True}} if self._asks_for_usage else {}

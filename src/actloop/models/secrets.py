@@ -24,6 +24,20 @@ def without_secrets(settings: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def secrets_in(settings: dict[str, Any]) -> list[str]:
+    """The texts that are secret by their name, also inside of others."""
+    found: list[str] = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found.extend(secrets_in(cast("dict[str, Any]", value)))
+        elif isinstance(value, list):
+            for part in cast("list[Any]", value):
+                found.extend(secrets_in(cast("dict[str, Any]", part)) if isinstance(part, dict) else ())
+        elif isinstance(value, str) and _SECRET.fullmatch(name):
+            found.append(value)
+    return found
+
+
 _UNKNOWN = object()
 
 
