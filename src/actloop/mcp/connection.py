@@ -18,7 +18,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from actloop.errors import message_of
 from actloop.mcp.errors import MCPConnectionError, MCPTimeoutError, MCPToolError
-from actloop.mcp.http import EXPIRED, MARK, UNREACHED, HttpTransport
+from actloop.mcp.http import BROKEN, EXPIRED, MARK, UNREACHED, HttpTransport
 from actloop.mcp.stdio import StdioTransport
 from mcp import Client, MCPError
 
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 _CLOSING = 10.0
 """Seconds that a connection has to close; the processes of one that takes longer are killed."""
+
+_SETTLING = 0.5
+"""Seconds that a lost connection is given to tell why."""
 
 _LONGEST_MESSAGE = 4_000
 
@@ -163,9 +166,9 @@ class Connection:
                 kind = _kind(error)
                 if kind in (EXPIRED, UNREACHED) or live.lost:
                     self._drop(live)
-                if again and (kind in (EXPIRED, UNREACHED) or (live.lost and repeatable)):
+                if again and (kind in (EXPIRED, UNREACHED) or ((live.lost or kind == BROKEN) and repeatable)):
                     continue
-                raise self._failure(what, error, live) from error
+                raise await self._failure(what, error, live) from error
             except Exception as error:  # what the SDK raises for an answer that is none
                 told = f"{type(error).__name__}: {message_of(error)}"[:_LONGEST_MESSAGE]
                 raise MCPToolError(
@@ -173,16 +176,20 @@ class Connection:
                 ) from error
         raise AssertionError("unreachable")
 
-    def _failure(self, what: str, error: MCPError, live: _Live) -> Exception:
+    async def _failure(self, what: str, error: MCPError, live: _Live) -> Exception:
+        kind, message = _kind(error), (error.message or "(no message)")[:_LONGEST_MESSAGE]
+        if kind and kind != BROKEN:
+            return MCPConnectionError(f"{what}: MCP server {self.server.label} cannot be asked: {message}")
+        unknown = "Whether it did what was asked is not known; the next call connects again."
+        if kind == BROKEN:
+            return MCPConnectionError(f"{what}: MCP server {self.server.label} gave no answer: {message}. {unknown}")
         if live.lost or (error.code == CONNECTION_CLOSED and error.message == "Connection closed"):
             self._drop(live)
+            if live.task is not None:
+                await asyncio.wait([live.task], timeout=_SETTLING)  # its exit code tells more
             return MCPConnectionError(
-                f"{what}: MCP server {self.server.label} ended before it answered{live.why()}. "
-                "Whether it did what was asked is not known; the next call connects again"
+                f"{what}: MCP server {self.server.label} ended before it answered{live.why()}. {unknown}"
             )
-        message = (error.message or "(no message)")[:_LONGEST_MESSAGE]
-        if _kind(error):
-            return MCPConnectionError(f"{what}: MCP server {self.server.label} cannot be asked: {message}")
         return MCPToolError(f"{what}: {message} (MCP error {error.code})")
 
     def _drop(self, live: _Live) -> None:
@@ -207,8 +214,6 @@ class Connection:
     async def _connect(self) -> _Live:
         transport = (StdioTransport if self.server.transport == "stdio" else HttpTransport)(self.server, self._options)
         live = _Live(transport)
-        if isinstance(transport, HttpTransport):
-            transport.give_up = live.end
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         live.task = task = asyncio.create_task(self._hold(live, opened))
         self._tasks.add(task)
@@ -294,7 +299,9 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
 
 
 def _kind(error: MCPError) -> str:
-    """Which of our own kinds an error is; empty for one that the server gave."""
+    """Which kind of failure on the way an error is; empty for one that the server gave."""
+    if error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream"):
+        return BROKEN  # what the SDK answers where the server does not
     data = error.data
     found = cast("dict[str, Any]", data).get(MARK) if isinstance(data, dict) else None
     return found if isinstance(found, str) else ""

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import httpx2
-from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import INVALID_REQUEST
 
+from actloop.mcp.sse import sse_transport
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from actloop.mcp.servers import Options, Server
 
@@ -39,55 +40,28 @@ class HttpTransport:
         self._server = server
         self._limit = options.max_message_bytes
         self.fault = ""
-        self.give_up: Callable[[], None] = lambda: None
-        """Called when the connection is of no use any more."""
+        """Why the connection ended, where that is known."""
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[tuple[Any, Any]]:
         """Connect; gives the streams that a session reads and writes."""
         server = self._server
-        if server.transport == "sse":
-            streams = sse_client(
-                server.url,
-                headers=dict(server.headers),
-                timeout=server.timeout,
-                sse_read_timeout=cast("float", server.read_timeout),
-                httpx_client_factory=self._client,
-                auth=server.auth,
-            )
+        timeout = httpx2.Timeout(server.timeout, read=server.read_timeout)
+        async with _Client(self._limit, headers=dict(server.headers), timeout=timeout, auth=server.auth) as client:
+            if server.transport == "sse":
+                streams = sse_transport(client, server.url, self._limit, self._blame)
+            else:
+                streams = streamable_http_client(
+                    server.url,
+                    http_client=client,
+                    terminate_on_close=server.terminate_on_close,
+                    max_sse_event_size=self._limit,
+                )
             async with streams as pair:
                 yield pair
-            return
-        timeout = httpx2.Timeout(server.timeout, read=server.read_timeout)
-        async with (
-            self._client(dict(server.headers), timeout, server.auth) as client,
-            streamable_http_client(
-                server.url,
-                http_client=client,
-                terminate_on_close=server.terminate_on_close,
-                max_sse_event_size=self._limit,
-            ) as pair,
-        ):
-            yield pair
 
-    def _client(
-        self,
-        headers: dict[str, str] | None = None,
-        timeout: httpx2.Timeout | None = None,
-        auth: httpx2.Auth | None = None,
-    ) -> httpx2.AsyncClient:
-        return _Client(self, headers=headers, timeout=timeout, auth=auth)
-
-    def failed(self, request: httpx2.Request, why: str) -> None:
-        """Over SSE, answers come on another stream: nobody would answer a request that was not taken."""
-        if self._server.transport == "sse" and request.method == "POST":
-            self.fault = why
-            self.give_up()
-
-    @property
-    def limit(self) -> int:
-        """Longest body of an answer, in bytes."""
-        return self._limit
+    def _blame(self, fault: str) -> None:
+        self.fault = fault
 
     def kill(self) -> None:
         """There is no process to end."""
@@ -98,9 +72,9 @@ class HttpTransport:
 
 
 class _Client(httpx2.AsyncClient):
-    def __init__(self, transport: HttpTransport, **options: Any) -> None:
+    def __init__(self, limit: int, **options: Any) -> None:
         super().__init__(**options)
-        self._owner = transport
+        self._limit = limit
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Send a request. A POST that fails gets an answer that says why."""
@@ -108,20 +82,18 @@ class _Client(httpx2.AsyncClient):
             response = await super().send(request, **options)
         except httpx2.TransportError as error:
             why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            self._owner.failed(request, why)
-            if request.method != "POST" or self._owner.fault:
+            if request.method != "POST":
                 raise
             return _answer(request, 502, UNREACHED if isinstance(error, _SENDING) else BROKEN, why)
         if request.method != "POST" or response.status_code < 400:
             if _is_json(response):
-                response.stream = _Limited(response.stream, self._owner.limit)
+                response.stream = _Limited(response.stream, self._limit)
             return response
         return await self._refused(request, response)
 
     async def _refused(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         status = response.status_code
         why = f"it answered {status} {response.reason_phrase}"
-        self._owner.failed(request, why)
         if status == 404 and "mcp-session-id" in request.headers:
             await response.aclose()
             return _answer(request, 404, EXPIRED, "Session terminated")
