@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 from actloop.agents.base import MultiStepAgent
 from actloop.agents.checks import whole_number
 from actloop.agents.prompting import packaged_templates, populate_template
+from actloop.errors import AgentParsingError, AgentToolCallError, AgentToolExecutionError
+from actloop.executors.waiting import run_now
 from actloop.loop.grammar import call_grammar
 from actloop.loop.parsing import Misread
 from actloop.loop.replies import CallReader
 from actloop.loop.tool_calls import ToolTask, calls_step, tool_loop, tool_step
 from actloop.memory.memory import AgentMemory
 from actloop.memory.steps import SystemPromptStep, ToolCall, ToolOutput
-from actloop.runtime.ports import Blocking, iterate_now
+from actloop.runtime.calls import resolved
+from actloop.runtime.gateway import Gateway, Raised
+from actloop.runtime.ports import Blocking, Interrupt, iterate_now
 
 if TYPE_CHECKING:
     from collections.abc import Generator
