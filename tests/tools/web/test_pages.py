@@ -55,7 +55,8 @@ def test_links_follow_the_base_of_the_page() -> None:
     "page",
     ["<div>" * 20_000 + "end", "<b>" * 3000 + "end", "<ul><li>x" * 2000 + "end", "<blockquote>x " * 2000 + "end",
      "<table><tr><td>" * 1000 + "end", "<!--" * 20_000 + "end", "<a " * 50_000 + ">end", "<p>" * 50_000 + "end",
-     "<" * 100_000 + "end", "&" * 300_000 + "end", "<td colspan=99999999>end", "<a href='" * 50_000, "\x00<p>end", "no markup at all",
+     "<" * 100_000 + "end", "&" * 300_000 + "end", "<td colspan=99999999>end", "<a href='" * 50_000, "\x00<p>end",
+     "no markup at all",
      "<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'><body>x",
      "<table><tr>" + "<td>x" * 20_000 + "</table>end"],
 )  # fmt: skip

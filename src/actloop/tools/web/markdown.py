@@ -166,9 +166,8 @@ def _absolute(base: str, address: Any) -> str | None:
 def _language(tag: Tag) -> str:
     """The language of a block of code, from the class that highlighters read."""
     for each in (tag, tag.find("code")):
-        names = each.get_attribute_list("class") if each is not None else []
-        for name in names:
-            match = re.fullmatch(r"(?:language|lang|highlight-source)-([\w+#-]{1,20})", str(name))
-            if match:
-                return match[1]
+        names = str(each.get("class", "") or "") if each is not None else ""
+        match = re.search(r"\b(?:language|lang|highlight-source)-([\w+#-]{1,20})", names)
+        if match:
+            return match[1]
     return ""
