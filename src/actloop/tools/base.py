@@ -283,6 +283,47 @@ class Tool(BaseTool):
 
         return from_hub(repo_id, token, trust_remote_code, **kwargs)
 
+    @staticmethod
+    def from_langchain(langchain_tool: Any) -> Tool:
+        """A tool of LangChain's as one of ours; async where LangChain has no synchronous form of it."""
+        from actloop.tools.foreign.langchain import LangChainTool
+
+        return LangChainTool(langchain_tool)
+
+    @staticmethod
+    def from_gradio(gradio_tool: Any) -> Tool:
+        """An object with `name`, `description` and `run`, such as those of `gradio_tools`, as a tool."""
+        from actloop.tools.foreign.gradio import GradioObjectTool
+
+        return GradioObjectTool(gradio_tool)
+
+    @staticmethod
+    def from_space(
+        space_id: str,
+        name: str,
+        description: str = "",
+        api_name: str | None = None,
+        token: str | None = None,
+        **options: Any,
+    ) -> Tool:
+        """An endpoint of a Space of the Hugging Face Hub, or of any Gradio app, as a tool.
+
+        Args:
+            space_id: `owner/name`, or the address of an app.
+            name: The tool's name.
+            description: What it does; by default what the app says.
+            api_name: The endpoint; by default the first.
+            token: Sent to the app; none is taken from the environment.
+            options: Further arguments of `actloop.tools.foreign.space.SpaceTool`.
+
+        Raises:
+            ValueError: There is no such app or endpoint.
+            FetchError: The app cannot be reached.
+        """
+        from actloop.tools.foreign.space import SpaceTool
+
+        return SpaceTool(space_id, name, description, api_name, token, **options)
+
 
 def _check_input(tool: str, name: Any, schema: Any) -> None:
     if not isinstance(name, str) or not name.isprintable():

@@ -1,0 +1,1 @@
+"""Tools of other frameworks and services, as tools of ours."""
