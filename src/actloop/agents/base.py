@@ -29,6 +29,7 @@ from actloop.agents.prompting import (
 )
 from actloop.agents.result import RunResult
 from actloop.agents.runs import Runs
+from actloop.agents.saving import SavedAgent
 from actloop.agents.view import LatestRun
 from actloop.errors import AgentParsingError
 from actloop.journal import base as journals
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from actloop.values.messages import ChatMessage
 
 
-class MultiStepAgent(LatestRun):
+class MultiStepAgent(SavedAgent, LatestRun):
     """An agent that solves a task step by step: the model acts, sees what came of it, and acts again.
 
     One agent may be used from many threads and tasks at once: every run has a state of its own. `memory`, `state`,

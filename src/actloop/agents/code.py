@@ -157,4 +157,4 @@ def _tags(given: str | tuple[str, str] | None) -> tuple[str, str]:
         return MARKDOWN_TAGS
     if isinstance(given, str) or len(given) != 2:
         raise ValueError(f"code_block_tags must be 'markdown' or a pair of tags; got {given!r}")
-    return given
+    return given[0], given[1]

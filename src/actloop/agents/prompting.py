@@ -105,9 +105,9 @@ def packaged_templates(name: str) -> PromptTemplates:
 
 @lru_cache(maxsize=256)
 def _compiled(template: str) -> jinja2.Template:
-    from jinja2 import StrictUndefined, Template
+    from actloop.agents.templates import environment
 
-    return Template(template, undefined=StrictUndefined, keep_trailing_newline=False)
+    return environment().from_string(template)
 
 
 def populate_template(template: str, variables: dict[str, Any]) -> str:

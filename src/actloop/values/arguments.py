@@ -45,3 +45,9 @@ def arguments_of(instance: Any) -> dict[str, Any]:
         elif index and kind is not inspect.Parameter.VAR_POSITIONAL:
             given[name] = value
     return given
+
+
+def takes_any_name(cls: type) -> bool:
+    """Whether the constructor takes named arguments that are not declared."""
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)

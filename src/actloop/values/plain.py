@@ -50,13 +50,14 @@ class Writer:
     """Turns settings into JSON values.
 
     Args:
-        other: Gives the JSON value of an object of its own, or None where it knows none.
+        other: Gives the JSON value of an object that is not known here, or None. It is given this writer, the object
+            and its place.
 
     Attributes:
         left_out: What could not be written down, in words.
     """
 
-    def __init__(self, other: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, other: Callable[[Writer, Any, str], Any] | None = None) -> None:
         self.left_out: list[str] = []
         self._other = other
 
@@ -130,7 +131,7 @@ class Writer:
         if _RECORDS.get(name) == type(value).__module__:
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return {KIND: name, **{key: self._write(item, f"{place}.{key}", depth + 1) for key, item in fields.items()}}
-        if self._other is not None and (found := self._other(value)) is not None:
+        if self._other is not None and (found := self._other(self, value, place)) is not None:
             return found
         if (found := self._write_type(value, depth)) is not None:
             return found

@@ -1,0 +1,296 @@
+"""An agent from plain data. No code is run and no address is trusted unless the caller says so."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from actloop.agents.managed import ManagedAgent
+from actloop.agents.prompting import EMPTY_PROMPT_TEMPLATES, packaged_templates
+from actloop.agents.stored import PARTS
+from actloop.guest import BASE_BUILTIN_MODULES
+from actloop.models.base import REMOVE_PARAMETER, Model
+from actloop.tools import saving as tools
+from actloop.ui.logger import LogLevel
+from actloop.values.arguments import parameters_of
+from actloop.values.plain import KIND, foreign_classes, read
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from actloop.agents.base import MultiStepAgent
+
+_DEPTH = 16
+"""How deeply agents may manage agents that manage agents."""
+
+_FORMER_MODELS = {"HfApiModel": "InferenceClientModel"}
+_ABOUT = PARTS | {"class", "module", "actloop", "requirements", "authorized_imports", "default_prompts"}
+_HARMLESS_OPTIONS = frozenset({"timeout_seconds", "max_print_outputs_length", "limits"})
+_ADDRESS_NAMES = ("base", "url", "uri", "endpoint", "host", "proxy", "proxies", "header", "headers", "kwargs", "router")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "actloop": (str,),
+    "additional_authorized_imports": (list,),
+    "authorized_imports": (list,),
+    "class": (str,),
+    "description": (str, type(None)),
+    "executor_kwargs": (dict, type(None)),
+    "executor_type": (str, type(None)),
+    "instructions": (str, type(None)),
+    "managed_agents": (list,),
+    "model": (dict,),
+    "module": (str,),
+    "name": (str, type(None)),
+    "prompt_templates": (dict, type(None)),
+    "tools": (list,),
+}
+
+
+def restore(cls: type, data: Mapping[str, Any], trust: bool, overrides: dict[str, Any]) -> MultiStepAgent:
+    """The agent that `stored.describe` wrote down, or smolagents did.
+
+    Args:
+        cls: The class it was asked of; a saved class that derives from it is preferred.
+        data: Plain data. Nothing in it is trusted.
+        trust: Run code that was saved, import modules and contact addresses that are named in it.
+        overrides: Arguments of the constructor that replace what was saved; `model` does so in managed agents, too.
+
+    Raises:
+        ValueError: It is not an agent's data, or it needs consent and `trust` is not given.
+    """
+    try:
+        _check(data, 0)
+        wanted = list(dict.fromkeys(_needs_consent(data, overrides)))
+    except RecursionError:
+        raise ValueError("the saved agent is nested too deeply") from None
+    if wanted and trust is not True:
+        listed = "\n".join(f"  - {what}" for what in wanted)
+        raise ValueError(
+            f"Loading this agent would do the following in this process, outside any sandbox:\n{listed}\n"
+            "Read what was saved, and pass trust_remote_code=True if you trust it."
+        )
+    return _build(cls, data, trust is True, overrides)
+
+
+def _check(data: Any, depth: int) -> None:
+    """Refuse data that is not of the form of an agent's."""
+    if not isinstance(data, dict):
+        raise ValueError(f"a saved agent is an object with its settings; got {type(data).__name__}")
+    if depth > _DEPTH:
+        raise ValueError(f"the saved agent is nested too deeply: more than {_DEPTH} agents manage one another")
+    agent = cast("dict[str, Any]", data)
+    if "agent" in agent and agent.get("class") == ManagedAgent.__name__:
+        return _check(agent["agent"], depth + 1)
+    for key, types in _TYPES.items():
+        if key in agent and not isinstance(agent[key], types):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
+            raise ValueError(f"'{key}' of a saved agent is a {expected}; got {type(agent[key]).__name__}")
+    for tool in agent.get("tools", ()):
+        if not isinstance(tool, dict) or not isinstance(cast("dict[str, Any]", tool).get("name"), str):
+            raise ValueError(
+                f"a saved tool is an object with a 'name' and its 'code'; got {str(cast('Any', tool))[:100]}"
+            )
+    for managed in agent.get("managed_agents", ()):
+        _check(managed, depth + 1)
+    _check_templates(agent.get("prompt_templates"))
+    return None
+
+
+def _check_templates(templates: Any) -> None:
+    for key, value in cast("dict[str, Any]", templates or {}).items():
+        whole = isinstance(EMPTY_PROMPT_TEMPLATES.get(key, ""), str)
+        parts: list[Any] = [value]
+        if isinstance(value, dict) and not whole:
+            parts = list(cast("dict[str, Any]", value).values())
+        elif isinstance(value, list) and whole:
+            turns = cast("list[Any]", value)
+            parts = [text for turn in turns for text in (_values(turn) or [None])]
+        if isinstance(value, str) != (whole and not isinstance(value, list)) or not _are_texts(parts):
+            raise ValueError(f"the prompt template '{key}' of a saved agent must be text, or texts by name")
+
+
+def _values(turn: Any) -> list[Any]:
+    return list(cast("dict[str, Any]", turn).values()) if isinstance(turn, dict) else []
+
+
+def _are_texts(parts: list[Any]) -> bool:
+    return all(isinstance(part, str) for part in parts)
+
+
+# What needs the caller's consent
+
+
+def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: str = "") -> Generator[str]:
+    """What loading would do that saved data alone must not bring about, in words."""
+    if "agent" in data:
+        yield from _needs_consent(data["agent"], overrides, f" of the agent '{data.get('name')}'")
+        return
+    if _own_agent_class(data) is None:
+        yield f"import the module {data.get('module')} for the class {data.get('class')}{who}"
+    if "tools" not in overrides:
+        for tool in data.get("tools", ()):
+            if tools.runs_code(tool):
+                lines = str(tool.get("code", "")).count("\n") + 1
+                yield f"run the code of the tool '{tool['name']}'{who} ({tool.get('file', f'{lines} lines')})"
+    if "model" not in overrides and "model" in data:
+        yield from (f"{what}{who}" for what in _model_needs(data["model"]))
+    settings = {key: value for key, value in data.items() if key not in _ABOUT and key not in overrides}
+    yield from (f"import the module of {name}{who}" for name in foreign_classes(settings))
+    given: dict[str, Any] = data.get("executor_kwargs") or {}
+    options = sorted(given.keys() - _HARMLESS_OPTIONS)
+    if options and "executor_kwargs" not in overrides:
+        yield f"change how the sandbox{who} is made: executor_kwargs {', '.join(options)}"
+    if "managed_agents" not in overrides:
+        for managed in data.get("managed_agents", ()):
+            handed = {"model": None} if "model" in overrides else {}
+            yield from _needs_consent(managed, handed, f" of the agent '{managed.get('name')}'")
+
+
+def _model_needs(model: Mapping[str, Any]) -> Generator[str]:
+    name = _FORMER_MODELS.get(str(model.get("class")), str(model.get("class")))
+    if "module" in model and not str(model["module"]).startswith("actloop.models."):
+        yield f"import the module {model['module']} for the class {name}"
+    for place, value in _leaves(model.get("data"), ""):
+        last = place.rpartition(".")[2].lower()
+        if last == "trust_remote_code" and value:
+            yield f"let {name} run code that comes with a model ({place})"
+        elif (isinstance(value, str) and "://" in value) or (value and set(last.split("_")) & {*_ADDRESS_NAMES}):
+            yield f"have {name} send requests, and your key, as {place}={str(value)[:100]!r} says"
+
+
+def _leaves(value: Any, place: str) -> Generator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            yield from _leaves(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _leaves(item, place)
+    else:
+        yield place, value
+
+
+# Building
+
+
+def _public(name: str) -> Any:
+    import actloop
+
+    return getattr(actloop, name) if name in actloop.__all__ else None
+
+
+def _own_agent_class(data: Mapping[str, Any]) -> type | None:
+    """The class of a saved agent, where it is one of actloop's."""
+    from actloop.agents.base import MultiStepAgent
+
+    home = str(data.get("module", ""))
+    if home and not home.startswith("actloop."):
+        return None
+    found: Any = _imported(data, "agent") if home else _public(str(data.get("class")))
+    return found if isinstance(found, type) and issubclass(found, MultiStepAgent) else None
+
+
+def _agent_class(cls: type, data: Mapping[str, Any]) -> type:
+    from actloop.agents.base import MultiStepAgent
+
+    found: Any = _own_agent_class(data)
+    if found is None:
+        found = _imported(data, "agent")
+    if not isinstance(found, type) or not issubclass(found, MultiStepAgent):
+        raise ValueError(f"{data.get('class')!r} is no class of agents")
+    return found if issubclass(found, cls) else cls
+
+
+def _imported(data: Mapping[str, Any], what: str) -> Any:
+    name, home = str(data.get("class")), data.get("module")
+    if not isinstance(home, str):
+        raise ValueError(f"there is no {what} of the class {name!r} in actloop")
+    try:
+        found: Any = import_module(home)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"the class {name} of the saved {what} is not found in {home}: {error}") from error
+    return found
+
+
+def _build(cls: type, data: Mapping[str, Any], trust: bool, overrides: Mapping[str, Any]) -> Any:
+    target: Any = _agent_class(cls, data)
+    accepted = parameters_of(target)
+    settings = {key: value for key, value in data.items() if key in accepted and key not in PARTS}
+    if "actloop" not in data:  # smolagents writes null where nothing was given
+        settings = {key: value for key, value in settings.items() if value is not None}
+    if "additional_authorized_imports" not in settings and "additional_authorized_imports" in accepted:
+        more = [name for name in data.get("authorized_imports", ()) if name not in BASE_BUILTIN_MODULES]
+        settings["additional_authorized_imports"] = more
+    arguments: dict[str, Any] = {
+        key: read(value, _read_object) for key, value in settings.items() if key not in overrides
+    }
+    arguments |= _templates(data)
+    if data.get("verbosity_level") is not None:
+        level = data["verbosity_level"]
+        arguments["verbosity_level"] = LogLevel(level) if level in {*LogLevel} else level
+    if "model" not in overrides:
+        arguments["model"] = build_model(data.get("model", {}))
+    if "tools" not in overrides:
+        arguments["tools"] = [tools.from_dict(tool, trust_remote_code=trust) for tool in data.get("tools", ())]
+    if "managed_agents" not in overrides:
+        handed = {"model": overrides["model"]} if "model" in overrides else {}
+        arguments["managed_agents"] = [_managed(one, trust, handed) for one in data.get("managed_agents", ())]
+    unknown = sorted(key for key in data if key not in accepted and key not in _ABOUT and data[key] is not None)
+    if unknown:
+        warnings.warn(f"{target.__name__} takes no such settings as were saved: {', '.join(unknown)}", stacklevel=5)
+    return target(**{**arguments, **overrides})
+
+
+def _managed(data: Mapping[str, Any], trust: bool, handed: Mapping[str, Any]) -> Any:
+    from actloop.agents.base import MultiStepAgent
+
+    if "agent" not in data:
+        return _build(MultiStepAgent, data, trust, handed)
+    names = [key for key in parameters_of(ManagedAgent) if key != "agent" and key in data]
+    own = {key: read(data[key], _read_object) for key in names}
+    return ManagedAgent(_build(MultiStepAgent, data["agent"], trust, handed), **own)
+
+
+def _templates(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The templates, unless they are those that the class uses by itself."""
+    templates = data.get("prompt_templates")
+    if not templates:
+        return {}
+    if data.get("default_prompts") is True and any(templates == packaged_templates(name) for name in _packaged()):
+        return {}
+    return {"prompt_templates": templates}
+
+
+def _packaged() -> list[str]:
+    from importlib import resources
+
+    files = resources.files("actloop.prompts").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def build_model(data: Mapping[str, Any]) -> Model:
+    """A model from its class and settings.
+
+    Raises:
+        ValueError: There is no such class, or it cannot be made of these settings.
+    """
+    name = str(data.get("class"))
+    found: Any = _public(_FORMER_MODELS.get(name, name)) if "module" not in data else _imported(data, "model")
+    if not isinstance(found, type) or not issubclass(found, Model):
+        raise ValueError(f"the saved agent's model is of the class {name!r}, which actloop has not; pass model=")
+    settings: Any = data.get("data") or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"the settings of a saved model are an object; got {type(settings).__name__}")
+    try:
+        return found.from_dict(read(settings, _read_object))
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be made again of what was saved ({error}); pass model=") from error
+
+
+def _read_object(data: dict[str, Any]) -> Any:
+    if data[KIND] == "remove_parameter":
+        return REMOVE_PARAMETER
+    if data[KIND] == "model":
+        return build_model(data)
+    raise ValueError(f"no value of the kind {data[KIND]!r} can be loaded; a newer version may have saved it")
