@@ -34,6 +34,7 @@ from actloop.agents.view import LatestRun
 from actloop.errors import AgentParsingError
 from actloop.journal import base as journals
 from actloop.loop.context import within_limit
+from actloop.loop.images import showing_images
 from actloop.memory.compaction import ContextLimit
 from actloop.memory.memory import AgentMemory
 from actloop.memory.steps import ActionStep, MemoryStep, SystemPromptStep
@@ -326,6 +327,8 @@ class MultiStepAgent(SavedAgent, LatestRun):
         """
 
     def _within_context(self, run: Run, loop: Loop) -> Loop:
+        if getattr(self.model, "supports_images", False):
+            loop = showing_images(loop)
         context: ContextLimit | str | None = self.context
         if isinstance(context, str):
             return loop

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 VALUES = ("variables", "images", "args", "kwargs", "result", "output", "answer")
 """Fields that may hold any Python object."""
 
+_OF_SEVERAL = frozenset({"variables", "images", "args", "kwargs"})
+
 APART = 4096
 """Bytes or characters from which on a part of an event is put apart."""
 
 _SCHEME = "sha256:"  # the colon is no character of base64
 _STORED = "stored"
+_DEEPEST = 2  # a field with several values, and one of these
 _ENCODED_LIMIT, _DECODED_LIMIT = 4 * MAX_VALUE, 8 * MAX_VALUE
 
 
@@ -67,9 +70,8 @@ def _line(data: dict[str, Any], blobs: dict[str, bytes] | None) -> str:
         text = dumps(fields)
         if blobs is not None and len(text) > APART:
             for name in VALUES:
-                value = dumps(fields[name]) if name in fields else ""
-                if len(value) > APART:
-                    fields[name] = {TAG: _STORED, "b": encoder.blob(escaped(value).encode())}
+                if name in fields:
+                    fields[name] = encoder.stored(fields[name], parts=name in _OF_SEVERAL)
             text = dumps(fields)
     except RecursionError:
         raise EncodeError("the value is nested too deeply to be stored") from None
@@ -91,6 +93,15 @@ class _Encoder(Encoder):
         name = reference(raw)
         self._apart[name] = raw
         return name
+
+    def stored(self, data: Any, *, parts: bool) -> Any:
+        """JSON data of a value, put apart if it is large; of a field with several values, each of them first."""
+        if parts and isinstance(data, list):
+            data = [self.stored(item, parts=False) for item in cast("list[Any]", data)]
+        elif parts and isinstance(data, dict) and TAG not in data:
+            data = {name: self.stored(item, parts=False) for name, item in cast("dict[str, Any]", data).items()}
+        text = dumps(data)
+        return {TAG: _STORED, "b": self.blob(escaped(text).encode())} if len(text) > APART else data
 
     def _str(self, value: str) -> Any:
         if self._apart is None or len(value) <= APART:
@@ -129,11 +140,11 @@ def decode(text: str, fetch: Callable[[str], bytes | None] | None = None, *, tex
 
 
 class _Decoder(Decoder):
-    def __init__(self, fetch: Callable[[str], bytes | None] | None, texts_only: bool, *, nested: bool = False) -> None:
+    def __init__(self, fetch: Callable[[str], bytes | None] | None, texts_only: bool, depth: int = 0) -> None:
         super().__init__(inline=True, limit=_DECODED_LIMIT)
         self._fetch = fetch
         self._texts_only = texts_only
-        self._nested = nested
+        self._depth = depth
 
     def _object(self, pairs: list[tuple[str, Any]]) -> Any:
         fields = dict(pairs)
@@ -147,8 +158,8 @@ class _Decoder(Decoder):
             if tag == "str":
                 return "<this text is missing from the journal>"
             return Opaque(f"<a value that is missing from the journal: {name}>", str(tag))
-        if tag == _STORED and not self._nested:
-            return _Decoder(self._fetch, self._texts_only, nested=True).decode(data.decode())
+        if tag == _STORED and self._depth < _DEEPEST:
+            return _Decoder(self._fetch, self._texts_only, self._depth + 1).decode(data.decode())
         self._fetched = data
         return super()._object(pairs)
 

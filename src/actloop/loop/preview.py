@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.guest import Opaque
+from actloop.values.media import described, is_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,8 @@ def preview(value: Any, limit: int = 80) -> str:
 def type_name(value: Any) -> str:
     """The value's type, with the types of its items where they are all alike: `list[dict]`, `dict[str, int]`."""
     kind = cast("type[Any]", type(value))
+    if is_image(value):
+        return "Image"
     if isinstance(value, Opaque):
         return value.type_name[:_LONGEST_TYPE]
     name = kind.__name__[:_LONGEST_TYPE]
@@ -70,6 +73,9 @@ def _preview(value: Any, limit: int, depth: int) -> str:
         return _of_items(value, limit, depth)
     if kind is dict:
         return _of_dict(value, limit, depth)
+    medium = described(value)
+    if medium is not None:
+        return medium
     shape: Any = getattr(value, "shape", None) if kind.__module__.partition(".")[0] in ("numpy", "pandas") else None
     if shape:
         return _of_array(value, shape, limit)

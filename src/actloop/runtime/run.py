@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from actloop.memory.fold import MemoryFold, StreamItem
-from actloop.memory.steps import MemoryStep
+from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.runtime.ports import Interrupt
 from actloop.values import events
 from actloop.values.usage import Timing, TokenUsage
@@ -144,11 +144,15 @@ class Run:
         """Call the user's callbacks with a finished step, then put it into the memory."""
         if not isinstance(step, MemoryStep):
             return
+        shown = _images(step)
         if self.callbacks:
             with self.active():
                 self.callbacks.callback(step, agent=self.agent)
             self.memory.touch_what_is_editable_in_place()
         self.fold.keep(step)
+        images = _images(step)
+        if isinstance(step, ActionStep) and images and list(map(id, images)) != list(map(id, shown)):
+            self.emit(events.ImagesObserved(number=step.step_number, images=images))
 
     @contextmanager
     def active(self) -> Generator[None]:
@@ -164,3 +168,8 @@ class Run:
         session, self.session = self.session, None
         if session is not None:
             session.close()
+
+
+def _images(step: MemoryStep) -> list[Any]:
+    """Images that the model is shown of a step."""
+    return list(step.observations_images or ()) if isinstance(step, ActionStep) else []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.ui.logger import ACCENT, AgentLogger, LogLevel
 from actloop.ui.safe import safe_text
 from actloop.values import events
+from actloop.values.media import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,7 +155,7 @@ class TerminalScreen:
             self._output.add(event.logs)
         self._output.end()
         if event.output is not None and not event.answered and event.error_kind is None:
-            self.bar(_short(f"= {event.output!r}", 2000), "green")
+            self.bar(_short(f"= {described(event.output) or repr(event.output)}", 2000), "green")
         if event.lost:
             self.bar("The sandbox was lost, and its variables with it.", "yellow")
 
@@ -185,7 +186,7 @@ class TerminalScreen:
                 self._line(f"\nFailed: {event.error_kind or 'error'}", "bold red")
                 self._block(event.error or "")
         if event.state in ("success", "max_steps_error"):
-            self._block(str(event.answer), "bold")
+            self._block(described(event.answer) or str(event.answer), "bold")
         figures = [f"{max(0.0, event.time - self._run_started):.1f} s"]
         if event.usage is not None:
             figures.append(f"{event.usage.input_tokens:,} tokens in, {event.usage.output_tokens:,} out")
