@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pprint
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from actloop.memory.fold import StreamItem
 
 PYTHON = "python_interpreter"
+_PROGRAM = re.compile(r"<code>|```")
+"""What a program begins with, in a reply that is still being written."""
+
 _LONGEST = 20_000
 """Characters of an output or of an argument that a page shows."""
 
@@ -177,6 +181,7 @@ class LiveReply:
     pieces: list[str] = field(default_factory=list[str])
     _raw: list[str] = field(default_factory=list[str])
     length: int = 0
+    _in_code: bool = False
 
     def add(self, delta: ChatMessageStreamDelta) -> None:
         """Take one more piece."""
@@ -186,12 +191,14 @@ class LiveReply:
                 text += (call.function.name or "") + str(call.function.arguments or "")
         if text:
             self.length += len(text)
+            begins = not self._in_code and _PROGRAM.search("".join(self._raw[-3:]) + text) is not None
             self._raw.append(text)
-            self.pieces.append(escaped(text))
+            self.pieces.append(escaped(text) + ('<div class="code">' if begins else ""))
+            self._in_code = self._in_code or begins
 
     @property
     def markup(self) -> str:
-        """The reply so far. The element stays open, so that what follows is told to the browser alone."""
+        """The reply so far. Elements stay open, so that only what follows has to be sent to the browser."""
         return '<div class="plain">' + "".join(self.pieces)
 
     @property
@@ -212,7 +219,15 @@ class ChatLog:
         self._settled: list[dict[str, Any]] = []
         self._live: list[Entry] = []
         self._reply = LiveReply()
-        self._next = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the chat is worth showing anew.
+
+        Pieces of a reply come faster than a person reads: a few times a second are enough, and the fewer the longer the
+        reply is.
+        """
+        return 0.1 + self._reply.length * 5e-6
 
     def messages(self) -> list[dict[str, Any]]:
         """Every message, in order."""
@@ -225,18 +240,10 @@ class ChatLog:
         self._settled += [entry.as_dict() for entry in entries]
 
     def add(self, item: StreamItem) -> bool:
-        """Take one item of a run's stream; returns whether the chat is to be shown anew.
-
-        Pieces of a reply come faster than a person reads: the chat is shown a few times a second, and the less often
-        the longer the reply.
-        """
+        """Take one item of a run's stream; returns whether the chat has changed."""
         match item:
             case ChatMessageStreamDelta():
                 self._reply.add(item)
-                now = time.monotonic()
-                if now < self._next or not self._reply.length:
-                    return False
-                self._next = now + 0.1 + self._reply.length * 5e-6
                 return True
             case ToolCall():
                 self._call(item)
@@ -306,14 +313,15 @@ def stream_to_gradio(
         MissingExtraError: Gradio is not installed.
     """
     _chat_message()
-    reply, log = LiveReply(), ChatLog()
+    reply, next_time = LiveReply(), 0.0
     for item in agent.run(
         task, images=task_images, stream=True, reset=reset_agent_memory, additional_args=additional_args
     ):
         if isinstance(item, ChatMessageStreamDelta):
             reply.add(item)
-            if log.add(item):
-                yield reply.markup + "</div>"
+            if reply.length and time.monotonic() >= next_time:
+                yield reply.markup
+                next_time = time.monotonic() + 0.1 + reply.length * 5e-6
         elif isinstance(item, ActionStep | PlanningStep | FinalAnswerStep):
             yield from pull_messages_from_step(item, skip_model_outputs=bool(reply.length))
             reply = LiveReply()

@@ -64,7 +64,8 @@ class GradioUI:
             self.uploads = UploadFolder(self.file_upload_folder, types, max_file_size)
             self.uploads.make()
         self.visitors = Visitors(agent.copy)
-        self._page: AgentPage | None = None
+        self.page: AgentPage | None = None
+        """The page that is being served."""
 
     def upload_file(
         self, file: Any, file_uploads_log: list[str], allowed_file_types: list[str] | None = None
@@ -110,16 +111,16 @@ class GradioUI:
         Returns:
             What Gradio's launch returns: the app, its local and its public address.
         """
-        self._page = self.create_app()
+        self.page = self.create_app()
         try:
-            return self._page.launch(share=share, **kwargs)
+            return self.page.launch(share=share, **kwargs)
         finally:
             if not kwargs.get("prevent_thread_lock"):
                 self.close()
 
     def close(self) -> None:
         """Stop serving, and end every visitor's run and sandbox."""
-        page, self._page = self._page, None
+        page, self.page = self.page, None
         if page is not None and page.is_running:
             page.close(verbose=False)
         self.visitors.close()

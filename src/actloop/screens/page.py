@@ -26,11 +26,18 @@ LARGEST_VARIABLE = 8 * MEBIBYTE
 """Bytes up to which a file's content is handed to programs; of larger ones they get the path, for tools."""
 
 STYLE = """
-.gradio-container { max-width: 60rem !important; margin: 0 auto !important; }
-.plain { white-space: normal; overflow-wrap: anywhere; }
-.prose { overflow-wrap: anywhere; }
+.gradio-container { width: 100% !important; max-width: 60rem !important; margin: 0 auto !important; }
+.plain, .prose { overflow-wrap: anywhere; }
+.plain { white-space: pre-wrap; }
+.plain .code { font-family: var(--font-mono); font-size: 0.8em; opacity: 0.85; }
 .prose pre { white-space: pre-wrap; }
-#chat { border: none; }
+#top { align-items: center; flex-wrap: nowrap; }
+#top h1 { margin: 0; font-size: clamp(1.1rem, 4vw, 1.6rem); }
+#chat { border: 0 solid transparent; background: transparent; }
+#chat .bubble-wrap { background: transparent; }
+#chat .top-panel, #chat [aria-label="Share"], #chat [title="Share"] { display: none; }
+#chat .bot-row, #chat .bot-row .flex-wrap, #chat .bot.message { width: 100%; max-width: 100%; }
+#chat .thought-group { margin: 0.25rem 0; }
 footer { display: none !important; }
 """
 
@@ -60,7 +67,7 @@ class AgentPage(gr.Blocks):
 
     def _build(self, title: str) -> None:
         ui = self._ui
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_id="top"):
             gr.HTML(f"<h1>{escaped(title)}</h1>", padding=False)
             new = gr.Button("New conversation", size="sm", scale=0, min_width=150)
         delimiters: Any = [{"left": left, "right": right, "display": left != r"\("} for left, right in MATH]
@@ -69,9 +76,10 @@ class AgentPage(gr.Blocks):
             show_label=False,
             elem_id="chat",
             scale=1,
-            height=None,
+            height="calc(100dvh - 11rem)",
+            min_height="16rem",
             latex_delimiters=delimiters,
-            buttons=["copy"],
+            buttons=[],
             feedback_options=None,
             allow_tags=False,
             placeholder=escaped(ui.description or "Write a task."),
@@ -93,7 +101,8 @@ class AgentPage(gr.Blocks):
         )
         _on(submitted.then, self._restore, None, [box], queue=False, show_progress="hidden")
         _on(box.stop, self._stop, None, None, queue=False, show_progress="hidden")
-        _on(new.click, self._restart, None, [chat], queue=False, show_progress="hidden")
+        for event in (new.click, chat.clear):
+            _on(event, self._restart, None, [chat], queue=False, show_progress="hidden")
         self.unload(self._leave)
 
     # Events. Gradio finds a visitor's request by the type of a parameter.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import threading
@@ -49,21 +50,31 @@ class Visitor:
             All messages of the chat, whenever they have changed. A run that fails says so in the last of them.
         """
         self.is_busy = True
-        try:
+        changed = asyncio.Event()
+
+        async def work() -> None:
             items = self.agent.astream(task, reset=reset, images=images or None, additional_args=variables or None)
             async with aclosing(items) as stream:
                 async for item in stream:
                     if self.log.add(item):
-                        yield self.log.messages()
-        except AgentInterruptedError:
-            self.log.break_off(Entry(plain("Stopped.")))
-        except AgentError as error:
-            self.log.break_off(error_entry(message_of(error)))
-        except Exception as error:
-            self.log.break_off(error_entry(f"{type(error).__name__}: {message_of(error)}"))
+                        changed.set()
+
+        # The run goes on by itself, so that the chat shows what there is also while the run waits.
+        run = asyncio.create_task(work())
+        run.add_done_callback(lambda _: changed.set())
+        try:
+            while not run.done():
+                await changed.wait()
+                changed.clear()
+                yield self.log.messages()
+                await asyncio.sleep(self.log.pause)
         finally:
+            run.cancel()
+            (ended,) = await asyncio.gather(run, return_exceptions=True)
             self.is_busy = False
             self.seen = time.monotonic()
+            if ended is not None:
+                self.log.break_off(_end(ended))
         yield self.log.messages()
 
     def stop(self) -> None:
@@ -81,6 +92,14 @@ class Visitor:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _end(error: BaseException) -> Entry:
+    """What the chat says of a run without an answer."""
+    if isinstance(error, AgentInterruptedError | asyncio.CancelledError):
+        return Entry(plain("Stopped."))
+    kind = "" if isinstance(error, AgentError) else f"{type(error).__name__}: "
+    return error_entry(kind + message_of(error))
+
+
 class Visitors:
     """The visitors of one page, by what tells them apart; safe to use from many threads.
 
@@ -95,18 +114,18 @@ class Visitors:
         self._limit = limit
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
-        self._known: dict[str, Visitor] = {}
+        self.known: dict[str, Visitor] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def get(self, key: str) -> Visitor:
         """The visitor of this key; a new one if there is none."""
         with self._lock:
-            visitor = self._known.get(key)
+            visitor = self.known.get(key)
             leaving = [] if visitor is not None else self._make_room()
             if visitor is None:
-                visitor = self._known[key] = Visitor(self._make())
+                visitor = self.known[key] = Visitor(self._make())
             visitor.seen = time.monotonic()
         for left in leaving:
             left.close()
@@ -114,25 +133,25 @@ class Visitors:
 
     def _make_room(self) -> list[Visitor]:
         oldest = time.monotonic() - self._idle_seconds
-        idle = sorted((v.seen, key) for key, v in self._known.items() if not v.is_busy)
-        surplus = len(self._known) - self._limit + 1
+        idle = sorted((v.seen, key) for key, v in self.known.items() if not v.is_busy)
+        surplus = len(self.known) - self._limit + 1
         leaving = [key for place, (seen, key) in enumerate(idle) if seen < oldest or place < surplus]
-        return [self._known.pop(key) for key in leaving]
+        return [self.known.pop(key) for key in leaving]
 
     def stop(self, key: str) -> None:
         """Interrupt the visitor's run, if there is one."""
-        visitor = self._known.get(key)
+        visitor = self.known.get(key)
         if visitor is not None:
             visitor.stop()
 
     def leave(self, key: str) -> None:
         """The visitor is gone; unknown ones are ignored."""
         with self._lock:
-            visitor = self._known.pop(key, None)
+            visitor = self.known.pop(key, None)
         if visitor is not None:
             visitor.close()
 
     def close(self) -> None:
         """Everybody leaves."""
-        for key in list(self._known):
+        for key in list(self.known):
             self.leave(key)
