@@ -109,6 +109,7 @@ def run(
 
 
 app.command(run, name="run")
+app.command("actloop.cli.mcp:mcp", name="mcp")
 
 
 @app.command

@@ -1,0 +1,139 @@
+"""`actloop mcp`: serves an agent to MCP clients."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+
+
+@contextmanager
+def _output_diverted() -> Generator[None]:
+    """While the agent is made, what is printed goes to standard error: standard output belongs to the protocol."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def mcp(
+    *,
+    model_type: str | None = None,
+    model_id: str | None = None,
+    api_base: str | None = None,
+    api_key: str | None = None,
+    imports: if TYPE_CHECKING:
+    from collections.abc import Generator
+
+Names = None,
+    tools: if TYPE_CHECKING:
+    from collections.abc import Generator
+
+Names = None,
+    max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
+    verbosity: Annotated[
+        int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
+    ] = 0,
+    no_journal: bool = False,
+    name: str | None = None,
+    description: str | None = None,
+    http: bool = False,
+    host: str = "127.0.0.1",
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000,
+    token: str | None = None,
+) -> int:
+    """Serve an agent as an MCP server, over standard input and output or over HTTP, until the client leaves or Ctrl-C.
+
+    Parameters
+    ----------
+    model_type
+        As for a task.
+    model_id
+        The model's name, or the path of a GGUF file.
+    api_base
+        Address of the model's service.
+    api_key
+        Key of the model's service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY.
+    imports
+        Modules that programs may import besides the standard ones.
+    tools
+        Tools that programs may call: names of default tools, or module:name for your own.
+    max_steps
+        Steps that a run may take.
+    verbosity
+        How much of each run is written to standard error: -1 nothing, 0 errors, 1 the steps, 2 prompts, too.
+    no_journal
+        Keep no record of the runs.
+    name
+        Name of the tool that clients see.
+    description
+        What the agent can do, for clients.
+    http
+        Serve over streamable HTTP, at /mcp, instead of standard input and output.
+    host
+        Address to listen on.
+    port
+        Port to listen on; 0 for any free one.
+    token
+        What HTTP clients must send as a bearer token (or ACTLOOP_MCP_TOKEN); a random one by default where others can
+        reach the host, which is printed to standard error.
+    """
+    from actloop.cli import setup
+    from actloop.mcp.server import is_loopback, serve_agent
+    from actloop.ui.logger import AgentLogger
+
+    settings = setup.Settings(
+        model_type=model_type,
+        model_id=model_id,
+        api_base=api_base,
+        api_key=api_key,
+        imports=setup.split_names(imports, "")[0],
+        tools=setup.split_names(tools, "")[0],
+        max_steps=max_steps,
+        verbosity=verbosity,
+        journal=not no_journal,
+    )
+    token = token or os.environ.get("ACTLOOP_MCP_TOKEN") or None
+    if http and token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+        print(f"Token: {token}", file=sys.stderr, flush=True)
+    from rich.console import Console
+
+    logger = AgentLogger(verbosity, Console(stderr=True, highlight=False))
+    with _output_diverted():
+        chosen, executor = setup.make_tools(settings.tools), setup.make_executor(settings.imports)
+        model = setup.make_model(settings)
+    try:
+        with setup.make_agent(settings, chosen, executor, model, logger) as agent:
+            serve_agent(
+                agent,
+                "http" if http else "stdio",
+                name=name,
+                description=description,
+                host=host,
+                port=port,
+                token=token,
+                ready=lambda address: print(f"Serving at {address}", file=sys.stderr, flush=True),
+            )
+    except OSError as error:
+        raise setup.UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
+    finally:
+        close = getattr(model, "close", None)
+        if close is not None:
+            close()
+    return 0
