@@ -37,14 +37,8 @@ def mcp(
     model_id: str | None = None,
     api_base: str | None = None,
     api_key: str | None = None,
-    imports: if TYPE_CHECKING:
-    from collections.abc import Generator
-
-Names = None,
-    tools: if TYPE_CHECKING:
-    from collections.abc import Generator
-
-Names = None,
+    imports: Names = None,
+    tools: Names = None,
     max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
