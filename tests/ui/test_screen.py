@@ -210,3 +210,24 @@ def test_no_color_is_honoured() -> None:
     env = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color"}
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True, env=env)
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", done.stdout)
+
+
+def test_secrets_are_masked_wherever_they_surface(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-" + "a1B2c3" * 8
+    monkeypatch.setenv("WEATHER_API_KEY", "umbrella-weather")
+    run: list[events.Event] = [
+        started(f"use {key}"),
+        events.StepStarted(number=1, time=1.0),
+        reply(f"Thought: the key is {key}\n<code>\nprint('{key}')\n</code>"),
+        events.ProgramStarted(id="p1", code=f"print('{key}')"),
+        events.ToolCalled(id="c1", name="fetch", args=[key], kwargs={"token": "umbrella-weather"}, origin="code"),
+        events.ToolReturned(id="c1", result="umbrella-weather"),
+        events.ProgramFinished(id="p1", output=key, logs=f"{key}\numbrella-weather\n"),
+        events.StepFinished(number=1, error_kind="AgentError", error=f"no such key: {key}", time=3.5),
+        events.RunFinished(state="success", answer=f"it is {key} or umbrella-weather", time=5.0),
+    ]
+    for level in (LogLevel.ERROR, LogLevel.INFO, LogLevel.DEBUG):
+        text = printed(run, level=level)
+        assert key not in text
+        assert "umbrella-weather" not in text
+        assert "[secret]" in text

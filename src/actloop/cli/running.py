@@ -73,7 +73,7 @@ def _run(agent: CodeAgent, task: str, *, reset: bool) -> int:
     if agent.logger.level < LogLevel.INFO and not isinstance(agent.logger, JsonLogger):
         from actloop.ui.safe import safe_text
 
-        print(safe_text(str(result.output), sys.stdout.encoding), flush=True)
+        print(safe_text(str(result.output), sys.stdout.encoding, mask=False), flush=True)
     return ANSWERED if result.state == "success" else NOT_ANSWERED
 
 

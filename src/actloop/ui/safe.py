@@ -1,8 +1,10 @@
-"""Makes text that came from a model, a tool or a file harmless for a terminal."""
+"""Makes text that came from a model, a tool or a file harmless for a screen."""
 
 from __future__ import annotations
 
 import re
+
+from actloop.values.masking import masked
 
 _UNSAFE = re.compile(
     "["
@@ -15,13 +17,16 @@ _UNSAFE = re.compile(
 )
 
 
-def safe_text(text: str, encoding: str = "utf-8") -> str:
+def safe_text(text: str, encoding: str = "utf-8", *, mask: bool = True) -> str:
     """The text with every control character made visible as an escape (`\\x1b`); newlines and tabs stay.
 
     Args:
         text: Anything.
         encoding: Of the stream it goes to; characters that it lacks are written as escapes, too.
+        mask: Put `[secret]` in place of keys, tokens and the values of secret environment variables.
     """
+    if mask:
+        text = masked(text)
     text = _UNSAFE.sub(_visible, text.replace("\r\n", "\n"))
     if encoding.lower().replace("-", "") not in ("utf8", "utf16", "utf32"):
         text = text.encode(encoding, "backslashreplace").decode(encoding)
