@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import wave
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import PIL.Image
 import pytest
 
 import actloop
+from actloop.guest import Audio
 from actloop.tools.image import AgentImage
 from actloop.tools.types import (
     AgentAudio,
@@ -20,6 +23,7 @@ from actloop.tools.types import (
     handle_agent_input_types,
     handle_agent_output_types,
 )
+from actloop.values.media import described, images_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,3 +164,114 @@ def test_nothing_heavy_is_imported_for_text() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.strip() == "[]"
+
+
+# --- media from anywhere: refused with a clear error, and never decoded before they are looked at
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is large."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (claiming(60_000, 60_000), "too large"),
+        (claiming(9_000, 9_000), "too large"),
+        (b"\0" * (64 * 1024 * 1024 + 1), "too large"),
+        (b"no image", "no image of a format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a format"),
+        (b"", "no image of a format"),
+    ],
+    ids=["bomb", "large", "100 MB", "text", "EPS", "nothing"],
+)
+def test_hostile_bytes_are_no_image(data: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        AgentImage(data)
+
+
+def test_a_hostile_file_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "bomb.png").write_bytes(claiming(60_000, 60_000))
+    image = AgentImage(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match="too large"):
+        _ = image.size
+
+
+def test_an_image_is_not_decoded_before_it_is_looked_at() -> None:
+    cut_off = encoded(picture())[:-26]
+    image = AgentImage(cut_off)
+    assert image.to_raw().size == (5, 3)
+    with pytest.raises((OSError, SyntaxError)):
+        image.to_raw().load()
+
+
+def tone(count: int = 800) -> Any:
+    return np.sin(np.arange(count) / 10).astype(np.float32)
+
+
+def test_audio_from_bytes_and_from_a_sandbox() -> None:
+    data = AgentAudio((8_000, tone())).to_audio().data
+    for source in (data, Audio(data, 8_000)):
+        sound = AgentAudio(source)
+        np.testing.assert_allclose(sound.to_raw(), tone(), atol=1e-3)
+        assert sound.samplerate == 8_000
+        assert sound.to_string().endswith(".wav")
+    assert type(handle_agent_output_types(Audio(data))) is AgentAudio
+    with pytest.raises(ValueError, match="too large"):
+        AgentAudio(b"\0" * (64 * 1024 * 1024 + 1))
+
+
+def test_audio_of_other_formats_needs_soundfile(tmp_path: Path) -> None:
+    soundfile: Any = pytest.importorskip("soundfile")
+    path = str(tmp_path / "a.flac")
+    soundfile.write(path, tone(), 8_000)
+    np.testing.assert_allclose(AgentAudio(path).to_raw(), tone(), atol=1e-3)
+    assert AgentAudio(path).to_audio().data == (tmp_path / "a.flac").read_bytes()
+
+
+def test_audio_of_a_tensor_and_of_integers() -> None:
+    torch: Any = pytest.importorskip("torch")
+    tensor = torch.from_numpy(tone())
+    assert AgentAudio(tensor).to_raw() is tensor
+    assert type(handle_agent_output_types(tensor)) is AgentAudio
+    assert len(AgentAudio(tensor).to_audio().data) == 44 + 2 * 800
+    assert AgentAudio((8_000, [0.0, 0.5])).to_audio().samples() == pytest.approx([0.0, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"no sound", "no sound file"),
+        (AgentAudio((8_000, np.zeros(800))).to_audio().data[:-100], "cut off"),
+        (AgentAudio((8_000, np.zeros(8))).to_audio().data[:40] + b"\xff\xff\xff\x7f" + b"\0" * 16, "too long|cut off"),
+    ],
+    ids=["text", "cut off", "claims to be long"],
+)
+def test_hostile_bytes_are_no_sound(data: bytes, why: str) -> None:
+    sound = AgentAudio(data)
+    with pytest.raises(ValueError, match=why):
+        sound.to_raw()
+    with pytest.raises(ValueError, match="WAV"):
+        sound.to_audio().samples()
+
+
+def test_a_sound_is_told_apart_from_its_path() -> None:
+    assert repr(AgentAudio(np.zeros(3))) == "<audio, 16,000 samples a second>"
+    assert repr(AgentAudio("a.wav")) == "'a.wav'"
+    with pytest.raises(ValueError, match="download"):
+        AgentAudio("https://example.org/a.wav").to_raw()
+
+
+def test_images_and_sounds_are_described_without_their_address() -> None:
+    assert described(picture()) == "<image of 5 x 3 pixels, RGB>"
+    assert described(AgentImage(picture())) == "<image of 5 x 3 pixels, RGB>"
+    assert described(Audio(b"abc", 8_000)) == "<audio: 3 bytes, 8,000 samples a second>"
+    assert described("text") is None
+    assert images_in({"a": picture(), "b": 1}) != []
+    assert len(images_in([picture()] * 20)) == 8

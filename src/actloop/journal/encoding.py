@@ -96,12 +96,14 @@ class _Encoder(Encoder):
 
     def stored(self, data: Any, *, parts: bool) -> Any:
         """JSON data of a value, put apart if it is large; of a field with several values, each of them first."""
+        whole: Any = data
         if parts and isinstance(data, list):
-            data = [self.stored(item, parts=False) for item in cast("list[Any]", data)]
+            whole = [self.stored(item, parts=False) for item in cast("list[Any]", data)]
         elif parts and isinstance(data, dict) and TAG not in data:
-            data = {name: self.stored(item, parts=False) for name, item in cast("dict[str, Any]", data).items()}
-        text = dumps(data)
-        return {TAG: _STORED, "b": self.blob(escaped(text).encode())} if len(text) > APART else data
+            items = cast("dict[str, Any]", data).items()
+            whole = {name: self.stored(item, parts=False) for name, item in items}
+        text = dumps(whole)
+        return {TAG: _STORED, "b": self.blob(escaped(text).encode())} if len(text) > APART else whole
 
     def _str(self, value: str) -> Any:
         if self._apart is None or len(value) <= APART:

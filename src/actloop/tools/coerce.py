@@ -16,6 +16,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any, cast
 
+from actloop.guest import Audio
 from actloop.tools.schema import Schema, choices_in, is_class_loaded, required_in, schema_in, schemas_in, type_names
 
 _DEEPEST = 100
@@ -297,7 +298,11 @@ def _object(value: Any, schema: Schema, place: _Place) -> Any:
 
 
 def _media(value: Any, schema: Schema, place: _Place) -> Any:
-    """An image or a sound: an object, bytes, or a path."""
+    """An image or a sound: an object, bytes, or a path; one that came from a sandbox as the host's own class."""
+    if isinstance(value, Audio):
+        from actloop.tools.types import AgentAudio
+
+        return AgentAudio(value)
     return _refuse(value, schema, place) if value is None or isinstance(value, int | float) else value
 
 
