@@ -22,11 +22,18 @@ class Service(ThreadingHTTPServer):
         self.answers: list[Answer] = []
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.bodies: list[bytes] = []
         self.asked = Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    @property
+    def root(self) -> str:
+        """The address for services that add `/v1` themselves."""
+        return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that leave early are what some tests are about."""
@@ -39,7 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append(body)
         self.server.requests.append(json.loads(body))
+        self.server.paths.append(self.path)
         self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         self.server.asked.set()
         self.server.answers.pop(0)(self)
@@ -98,16 +107,18 @@ def chunk(finish: str | None = None, usage: Any = None, **delta: Any) -> str:
 DONE = "data: [DONE]\n\n"
 
 
-def stream(*events: str, cut: bool = False, pause: float = 0.0) -> Answer:
+def stream(
+    *events: str | bytes, cut: bool = False, pause: float = 0.0, content_type: str = "text/event-stream"
+) -> Answer:
     """A streamed reply; `cut` breaks the connection off, without the end that HTTP demands."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
-        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Content-Type", content_type)
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         for event in events:
-            data = event.encode()
+            data = event.encode() if isinstance(event, str) else event
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             handler.wfile.flush()
             time.sleep(pause)
