@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actloop.loop.effects import ToolRequest
 from actloop.loop.parsing import Misread
 from actloop.loop.replies import CallReader, Calls
 from actloop.values.messages import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
+
+if TYPE_CHECKING:
+    from actloop.loop.effects import ToolRequest
 
 
 def read(text: str) -> list[tuple[str, Any]]:
@@ -78,8 +80,10 @@ def test_a_call_in_any_form(text: str) -> None:
         '{"name": "f", "arguments": {"a": 1}}\n{"name": "g", "arguments": {"b": [null, true, 1.5]}}',
         'Thought: both\n{"name": "f", "arguments": {"a": 1}}\n{"name": "g", "arguments": {"b": [null, true, 1.5]}}',
         '[{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {"b": [null, true, 1.5]}}]',
-        '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>\n'
-        '<tool_call>{"name": "g", "arguments": {"b": [null, true, 1.5]}}</tool_call>',
+        (
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>\n'
+            '<tool_call>{"name": "g", "arguments": {"b": [null, true, 1.5]}}</tool_call>'
+        ),
         "f(a=1)\nx = g(b=[None, True, 1.5])\nprint(x)",
         "```python\nprint(f(a=1))\nprint(g(b=[None, True, 1.5]))\n```",
     ],

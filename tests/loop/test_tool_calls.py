@@ -216,7 +216,7 @@ class Unprintable:
         (True, "True"),
         (1.5, "1.5"),
         ([1, "é"], '[1, "é"]'),
-        ({1, 1}, "{1}"),
+        ({1}, "{1}"),
         ("", "(an empty text)"),
         ([float("nan")], "[nan]"),
         (Unprintable(), "<Unprintable>"),

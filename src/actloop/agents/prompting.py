@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from actloop.loop import wording
 from actloop.runtime.gateway import FINAL_ANSWER
 from actloop.tools.final_answer import answer_in_text
+from actloop.values.calls import in_words
 from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class RunPrompts:
         final = self._templates["final_answer"]
         before = populate_template(final["pre_messages"], self._variables)
         after = populate_template(final["post_messages"], self._variables)
-        steps = self._memory.shown()
+        steps = in_words(self._memory.shown())  # no tools are offered here, and services refuse calls without them
         return [_message(MessageRole.SYSTEM, before), *steps, _message(MessageRole.USER, after)]
 
     def closing_answer(self, text: str) -> Any:
