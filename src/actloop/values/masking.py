@@ -24,7 +24,7 @@ _FORMS = re.compile(
 )
 _NAMES = re.compile(
     r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)(?:$|_(?:ID|VALUE)$)",
-    re.IGNORECASEGNORECASE,
+    re.IGNORECASE,
 )
 _SHORTEST = 8
 """Characters from which on the value of a variable counts as a secret: shorter ones would mask ordinary words."""
