@@ -530,9 +530,9 @@ def tagged(tag: str, fields: dict[str, Any]) -> Any:
 
 tags = words(
     "float str int dict tuple set frozenset bytes bytearray complex range record opaque datetime time date timedelta "
-    "timezone decimal fraction uuid path image array scalar frame series index"
+    "timezone decimal fraction uuid path image audio array scalar frame series index"
 )
-names = words("$ v b d s n f fold zone key offset name kind data names dtype index columns labels")
+names = words("$ v b d s r n f fold zone key offset name kind data names dtype index columns labels")
 
 
 def grow(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
