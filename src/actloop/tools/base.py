@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actloop.hub.client import CommitInfo
+    from actloop.tools.foreign.space import SpaceTool
 
 _REQUIRED = {"name": str, "description": str, "inputs": dict, "output_type": str}
 
@@ -305,7 +306,7 @@ class Tool(BaseTool):
         api_name: str | None = None,
         token: str | None = None,
         **options: Any,
-    ) -> Tool:
+    ) -> SpaceTool:
         """An endpoint of a Space of the Hugging Face Hub, or of any Gradio app, as a tool.
 
         Args:

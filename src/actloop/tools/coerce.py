@@ -17,9 +17,11 @@ from itertools import accumulate
 from typing import Any, cast
 
 from actloop.guest import Audio
+from actloop.tools.constraints import violation
 from actloop.tools.schema import Schema, choices_in, is_class_loaded, required_in, schema_in, schemas_in, type_names
 
 _DEEPEST = 100
+_LONGEST_SHAPE = 300
 _LONGEST_NUMBER = 400
 _MOST_ITEMS = 10_000_000
 """Items that a range or an array, which may be far larger than what it takes to send it, is written out to."""
@@ -169,7 +171,11 @@ def _chosen(value: Any, schema: Schema, place: _Place) -> Any:
 
 def _typed(value: Any, name: str, schema: Schema, place: _Place) -> Any:
     convert = _CONVERSIONS.get(name)
-    return value if convert is None else convert(value, schema, place)
+    made = value if convert is None else convert(value, schema, place)
+    wrong = violation(made, schema)
+    if wrong:
+        raise MismatchError(expectation(schema), value, place.path, wrong)
+    return made
 
 
 def _refuse(value: Any, schema: Schema, place: _Place) -> Any:
@@ -340,7 +346,12 @@ _CONVERSIONS: dict[str, Callable[[Any, Schema, _Place], Any]] = {
 
 
 def expectation(schema: Schema) -> str:
-    """What a schema expects, as a Python type."""
-    from actloop.tools.render import python_type
+    """What a schema expects: its fields, or a Python type with its format."""
+    from actloop.tools.render import python_type, shape
 
-    return python_type(schema)
+    fields = shape(schema)
+    if fields:
+        return fields if len(fields) <= _LONGEST_SHAPE else f"{fields[:_LONGEST_SHAPE]}..."
+    form = schema.get("format")
+    kind = python_type(schema)
+    return f"{kind} ({' '.join(form[:60].split())})" if isinstance(form, str) and form.isprintable() else kind

@@ -26,6 +26,9 @@ _LENGTHS: dict[str, tuple[type[Any], str]] = {
 }
 
 
+_KEYS = {*_BOUNDS, *_LENGTHS, "multipleOf"}
+
+
 def violation(value: Any, schema: Schema) -> str:
     """What a value breaks of a schema's bounds, in words; empty where it breaks none.
 
@@ -35,6 +38,8 @@ def violation(value: Any, schema: Schema) -> str:
         value: A value of one of the schema's types.
         schema: JSON Schema; bounds that make no sense are passed over.
     """
+    if _KEYS.isdisjoint(schema):
+        return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         for key, (holds, words) in _BOUNDS.items():
             bound = _number(schema.get(key))

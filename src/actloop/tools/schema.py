@@ -257,6 +257,7 @@ def type_adapter(hint: Any) -> Any | None:
     from pydantic import ConfigDict, TypeAdapter
     from pydantic.errors import PydanticUserError
 
+    hint = _readable(hint, ())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parts of a type that are not checked
         try:
@@ -270,6 +271,63 @@ def type_adapter(hint: Any) -> Any | None:
             return TypeAdapter(hint)
         except Exception:
             return None
+
+
+def _readable(hint: Any, above: tuple[Any, ...]) -> Any:
+    """The type hint with every `typing.TypedDict` as pydantic reads it, which it does from Python 3.12 on only."""
+    if typing.is_typeddict(hint) and sys.version_info < (3, 12) and type(hint).__module__ == "typing":
+        from typing_extensions import TypedDict
+
+        if hint in above:
+            return dict[str, Any]
+        try:
+            hints = typing.get_type_hints(hint, include_extras=True)
+        except NameError:
+            return dict[str, Any]
+        fields: dict[str, Any] = {}
+        for name, field in hints.items():
+            needed = name in hint.__required_keys__
+            while typing.get_origin(field) in (typing.Required, typing.NotRequired):
+                needed = typing.get_origin(field) is typing.Required
+                field = typing.get_args(field)[0]
+            made = _readable(field, (*above, hint))
+            fields[name] = made if needed else typing.NotRequired[made]
+        return TypedDict(hint.__name__, fields)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if not args or origin is Literal:
+        return hint
+    made = tuple(_readable(arg, above) for arg in args)
+    if all(a is b for a, b in zip(args, made, strict=True)):
+        return hint
+    if origin is types.UnionType:
+        return Union[made]  # noqa: UP007
+    if origin is typing.Annotated:
+        return typing.Annotated[(made[0], *args[1:])]  # pyright: ignore[reportInvalidTypeForm]
+    return hint.copy_with(made) if hasattr(hint, "copy_with") else origin[made]
+
+
+def holds_json(hint: Any, above: tuple[Any, ...] = ()) -> bool:
+    """Whether values of a type are JSON values through and through, so that nothing is to be made of them."""
+    if plain_schema(hint) is None:
+        return False
+    parts: list[Any] = [arg for arg in typing.get_args(hint) if typing.get_origin(hint) is not Literal]
+    if typing.get_origin(hint) is typing.Annotated:
+        parts = parts[:1]
+    if typing.is_typeddict(hint):
+        if hint in above:
+            return True
+        try:
+            parts = list(typing.get_type_hints(hint, include_extras=True).values())
+        except NameError:
+            return True
+    return all(
+        holds_json(typing.get_args(part)[0] if typing.get_origin(part) in _FIELD_MARKS else part, (*above, hint))
+        for part in parts
+        if not isinstance(part, typing.TypeVar)
+    )
+
+
+_FIELD_MARKS = (typing.Required, typing.NotRequired)
 
 
 def _pydantic_schema(hint: Any) -> Schema | None:

@@ -17,7 +17,7 @@ from actloop.tools.schema import (
     Schema,
     TypeHintParsingException,
     annotated_text,
-    plain_schema,
+    holds_json,
     type_adapter,
     type_names,
     type_schema,
@@ -70,7 +70,7 @@ class Parameter:
     @cached_property
     def adapter(self) -> Any | None:
         """Converts JSON values to its type, where that is not a JSON type itself; otherwise None."""
-        if self.hint is MISSING or isinstance(self.hint, str) or plain_schema(self.hint) is not None:
+        if self.hint is MISSING or isinstance(self.hint, str) or holds_json(self.hint):
             return None
         if self.schema.get("type") in ("image", "audio"):
             return None

@@ -145,8 +145,10 @@ def _suggestion(key: str, parameters: list[ToolParameter]) -> str:
 
 
 def _expected(parameter: ToolParameter) -> str:
-    from actloop.tools.render import parameter_type
+    from actloop.tools.render import parameter_type, shape
 
+    if shape(parameter.schema) or isinstance(parameter.schema.get("format"), str):
+        return expectation({**parameter.schema, "nullable": parameter.takes_none})
     return parameter_type(parameter)
 
 

@@ -51,6 +51,14 @@ class GradioObjectTool(Tool):
         """Whether calling it gives something to be awaited."""
         return is_async_function(self.gradio_tool.run)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Nothing: what it was made of is a live object.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(f"tool '{self.name}' cannot be saved: it was made of a live object by from_gradio")
+
 
 class GradioTool(SpaceTool):
     """A Gradio app or a Space of the Hugging Face Hub as a tool, with a name of its own if none is given.

@@ -49,6 +49,14 @@ class LangChainTool(Tool):
         """Whether calling it gives something to be awaited."""
         return self._is_async
 
+    def to_dict(self) -> dict[str, Any]:
+        """Nothing: a tool of LangChain's is a live object.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(f"tool '{self.name}' cannot be saved: it was made of a live object by from_langchain")
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, in LangChain's own way: its validation, callbacks and error handling included."""
         given = dict(zip(self.inputs, args, strict=False)) | kwargs
