@@ -4,13 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actloop.errors import AgentError
 from actloop.tools.base import Tool
 from actloop.tools.final_answer import FinalAnswerTool
+from actloop.tools.web.pages import VisitWebpageTool
+from actloop.tools.web.search import ApiWebSearchTool, DuckDuckGoSearchTool, GoogleSearchTool, WebSearchTool
+from actloop.tools.web.wikipedia import WikipediaSearchTool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TOOL_MAPPING", "FinalAnswerTool", "PythonInterpreterTool", "UserInputTool"]
+    from actloop.tools.speech import SpeechToTextTool
+
+__all__ = [
+    "TOOL_MAPPING",
+    "ApiWebSearchTool",
+    "DuckDuckGoSearchTool",
+    "FinalAnswerTool",
+    "GoogleSearchTool",
+    "NobodyAnswersError",
+    "PythonInterpreterTool",
+    "SpeechToTextTool",
+    "UserInputTool",
+    "VisitWebpageTool",
+    "WebSearchTool",
+    "WikipediaSearchTool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The tool for speech is imported only when it is named."""
+    if name == "SpeechToTextTool":
+        from actloop.tools.speech import SpeechToTextTool
+
+        return SpeechToTextTool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class PythonInterpreterTool(Tool):
@@ -58,6 +86,10 @@ class PythonInterpreterTool(Tool):
         return f"Stdout:\n{result.logs}\nOutput: {result.output}"
 
 
+class NobodyAnswersError(AgentError, EOFError):
+    """A question was asked of a user, and there is none."""
+
+
 class UserInputTool(Tool):
     """Asks the person at the terminal."""
 
@@ -70,10 +102,19 @@ class UserInputTool(Tool):
         """What the user types, up to the end of the line.
 
         Raises:
-            EOFError: Nobody can answer: the input has ended.
+            NobodyAnswersError: Nobody can answer: the input has ended, or there is none.
         """
-        return input(f"{question} => Type your answer here: ")
+        from actloop.ui.safe import safe_text
+
+        try:
+            return input(f"{safe_text(question)} => Type your answer here: ")
+        except (EOFError, RuntimeError, OSError, ValueError) as error:  # closed, lost, or none to begin with
+            raise NobodyAnswersError(
+                "nobody can answer: this program runs without a user at a terminal; go on without asking"
+            ) from error
 
 
-TOOL_MAPPING: dict[str, type[Tool]] = {cls.name: cls for cls in (PythonInterpreterTool,)}
+TOOL_MAPPING: dict[str, type[Tool]] = {
+    cls.name: cls for cls in (PythonInterpreterTool, DuckDuckGoSearchTool, VisitWebpageTool)
+}
 """Tools that `add_base_tools=True` adds, by name."""
