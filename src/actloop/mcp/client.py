@@ -296,7 +296,7 @@ class MCPClient:
             AgentInterruptedError: The run that made the call was interrupted; so was the call on the server.
         """
         tool = self._tool_named(self.get_tools(), name)
-        return self.call_listed(tool, dict(arguments or {}), timeout=timeout, on_progress=on_progress)
+        return self.call_listed(tool, tool.prepared((), arguments or {}), timeout=timeout, on_progress=on_progress)
 
     async def acall_tool(
         self,
@@ -308,7 +308,9 @@ class MCPClient:
     ) -> Any:
         """As `call_tool`, on the running event loop; cancelling this cancels the call on the server."""
         tool = self._tool_named(await self.aget_tools(), name)
-        return await self.acall_listed(tool, dict(arguments or {}), timeout=timeout, on_progress=on_progress)
+        return await self.acall_listed(
+            tool, tool.prepared((), arguments or {}), timeout=timeout, on_progress=on_progress
+        )
 
     @staticmethod
     def _tool_named(tools: list[MCPTool], name: str) -> MCPTool:

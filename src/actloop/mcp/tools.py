@@ -48,13 +48,18 @@ class MCPTool(Tool):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the tool on the server; see `MCPClient.call_tool` for what it raises."""
-        return self._client.call_listed(self, self._arguments(args, kwargs))
+        return self._client.call_listed(self, self.prepared(args, kwargs))
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """As calling the tool, on the running event loop; cancelling this cancels the call on the server."""
-        return await self._client.acall_listed(self, self._arguments(args, kwargs))
+        return await self._client.acall_listed(self, self.prepared(args, kwargs))
 
-    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments as they are sent.
+
+        Raises:
+            AgentToolCallError: JSON has no form for one, or there are too many.
+        """
         if args:
             kwargs = bind_arguments(self, args, kwargs)
         # What may be left out and is None is left out: most servers refuse a null that they did not ask for.

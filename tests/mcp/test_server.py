@@ -1,0 +1,241 @@
+"""An agent served over MCP, asked by the official client and by ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actloop.mcp.client import MCPClient
+from actloop.mcp.errors import MCPConnectionError, MCPTimeoutError, MCPToolError
+from actloop.mcp.server import agent_server, answer_result, serve_agent
+from mcp import Client, StdioServerParameters
+
+from .conftest import SOURCE, Diary, await_port, free_port, gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = '''
+"""Serves a scripted agent: the task is a program."""
+import sys
+from actloop import CodeAgent, ChatMessage, MessageRole, ScriptedModel, tool
+from actloop.mcp.server import serve_agent
+import pathlib, time
+
+@tool
+def note(line: str) -> str:
+    """Write to the diary, and to standard output.
+
+    Args:
+        line: What.
+    """
+    print("printed by a tool")
+    with pathlib.Path(sys.argv[1]).open("a") as file:
+        file.write(line + "\\n")
+    return "noted"
+
+def reply(messages, **options):
+    text = messages[-1].text
+    task = next(m.text for m in messages if "TASK:" in m.text).split("TASK:", 1)[1]
+    program = task.split("THEN")[min(sum(m.role == MessageRole.ASSISTANT for m in messages), task.count("THEN"))]
+    return f"<code>{program}</code>"
+
+agent = CodeAgent([note], ScriptedModel(reply), name="coder", description="Runs programs.", journal=None, max_steps=3)
+with agent:
+    how = sys.argv[2]
+    if how == "stdio":
+        serve_agent(agent)
+    else:
+        serve_agent(agent, "http", port=int(how), token=sys.argv[3] or None, ready=lambda a: print(a, flush=True))
+'''
+
+
+@pytest.fixture(scope="module")
+def diary(tmp_path_factory: pytest.TempPathFactory) -> Diary:
+    return Diary(tmp_path_factory.mktemp("diary") / "diary")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SOURCE), "ACTLOOP_HOME": str(tmp_path_factory.mktemp("home"))}
+
+
+@pytest.fixture(scope="module")
+def stdio(diary: Diary, environment: dict[str, str]) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable, args=["-c", PROGRAM, str(diary.path), "stdio"], env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def http(diary: Diary, environment: dict[str, str]) -> Iterator[str]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(diary.path), str(port), "the-token"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    await_port(port, process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"http://127.0.0.1:{port}/mcp\n"
+    yield f"http://127.0.0.1:{port}/mcp"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module", params=["stdio", "http"])
+def client(request: pytest.FixtureRequest) -> Iterator[MCPClient]:
+    given: Any = request.getfixturevalue(request.param)
+    if request.param == "http":
+        given = {"url": given, "headers": {"Authorization": "Bearer the-token"}}
+    client = MCPClient(given)
+    yield client
+    client.disconnect()
+
+
+def test_our_client_runs_the_agent(client: MCPClient) -> None:
+    [tool] = client.get_tools()
+    assert tool.name == "coder"
+    assert tool.description.startswith("Runs programs.")
+    assert set(tool.inputs) == {"task", "additional_args", "max_steps"}
+    assert tool("TASK: final_answer(6 * 7)") == "42"
+    assert json.loads(tool("TASK: final_answer({'a': [1, x]})", additional_args={"x": 2})) == {"a": [1, 2]}
+
+
+def test_progress_is_told_step_by_step(client: MCPClient) -> None:
+    heard: list[str] = []
+    task = "TASK: print(1) THEN print(2) THEN final_answer('done')"
+    assert client.call_tool("coder", {"task": task}, on_progress=lambda _, step: heard.append(str(step))) == "done"
+    assert heard == ["1/3 step 1", "2/3 step 2", "3/3 step 3"]
+
+
+def test_what_a_tool_prints_does_not_reach_the_protocol(client: MCPClient, diary: Diary) -> None:
+    assert client.call_tool("coder", {"task": "TASK: final_answer(note('from a tool'))"}) == "noted"
+    diary.wait_for("from a tool")
+
+
+def test_a_failed_run_is_an_error_in_plain_words(client: MCPClient) -> None:
+    with pytest.raises(MCPToolError, match="a task is a text that is not empty") as failure:
+        client.call_tool("coder", {"task": " "})
+    assert "Traceback" not in str(failure.value)
+
+
+def test_a_cancelled_call_interrupts_the_run(client: MCPClient, diary: Diary) -> None:
+    before = len([line for line in diary.lines() if line == "begun"])
+    task = "TASK: note('begun')\nimport time\ntime.sleep(600) THEN note('never')"
+    with pytest.raises(MCPTimeoutError):
+        client.call_tool("coder", {"task": task}, timeout=5)
+    diary.wait_for("begun", before + 1)
+    assert client.call_tool("coder", {"task": "TASK: final_answer('alive')"}) == "alive"
+    assert "never" not in diary.lines()
+
+
+def test_calls_at_the_same_time_are_runs_of_their_own(client: MCPClient) -> None:
+    [tool] = client.get_tools()
+    with ThreadPoolExecutor(6) as pool:
+        tasks = [f"TASK: x = {number} THEN final_answer(x * x)" for number in range(6)]
+        assert list(pool.map(tool, tasks)) == [str(number * number) for number in range(6)]
+
+
+async def test_the_official_client_runs_the_agent(stdio: StdioServerParameters) -> None:
+    async with Client(stdio) as client:
+        [tool] = (await client.list_tools()).tools
+        assert tool.input_schema["required"] == ["task"]
+        result = await client.call_tool("coder", {"task": "TASK: final_answer(note('x'))"})
+        assert [part.text for part in result.content if part.type == "text"] == ["noted"]
+
+
+def test_who_has_no_token_is_refused(http: str) -> None:
+    request = urllib.request.Request(http, data=b"{}", headers={"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(request):
+        pass
+    refusal.value.close()
+    assert refusal.value.code == 401
+    with pytest.raises(MCPConnectionError, match="401 Unauthorized"):
+        MCPClient({"url": http, "headers": {"Authorization": "Bearer another"}})
+
+
+def test_an_address_that_others_can_reach_needs_a_token(stdio: StdioServerParameters) -> None:
+    from actloop import CodeAgent, ScriptedModel
+
+    agent = CodeAgent([], ScriptedModel([]), journal=None)
+    with pytest.raises(ValueError, match="give a token"):
+        serve_agent(agent, "http", host="0.0.0.0", port=0)
+    with pytest.raises(TypeError, match="takes an agent"):
+        agent_server("agent")
+
+
+def test_answers_of_every_kind_have_a_form() -> None:
+    from PIL import Image
+
+    def kinds(answer: Any) -> list[str]:
+        return [part.type for part in answer_result(answer).content]
+
+    image = Image.new("RGB", (2, 2))
+    assert kinds("text") == kinds(None) == kinds({1, 2}) == kinds([1, 2]) == ["text"]
+    assert kinds(image) == ["image"]
+    assert kinds(b"x") == ["resource"]
+    assert kinds(["a", image]) == ["text", "image"]
+    assert answer_result({"a": 1}).structured_content == {"a": 1}
+
+
+REPLY = "<code>final_answer('served')</code>"
+
+
+def test_the_command_serves_an_agent(tmp_path: Path, environment: dict[str, str]) -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+            choice = {"index": 0, "delta": {"role": "assistant", "content": REPLY}, "finish_reason": "stop"}
+            body = f"data: {json.dumps(chunk | {'choices': [choice]})}\n\ndata: [DONE]\n\n".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    model = ["--api-base", f"http://127.0.0.1:{service.server_port}/v1", "--model-id", "m", "--api-key", "k"]
+    command = ["-m", "actloop.cli.main", "mcp", *model, "--name", "helper"]
+    try:
+        with MCPClient(StdioServerParameters(command=sys.executable, args=command, env=environment)) as tools:
+            assert [tool.name for tool in tools] == ["helper"]
+            assert tools[0]("Serve.") == "served"
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, *command, "--http", "--port", str(port)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        await_port(port, process)
+        with MCPClient(f"http://127.0.0.1:{port}/mcp") as tools:
+            assert tools[0]("Serve.") == "served"
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        assert output == ""
+        assert f"Serving at http://127.0.0.1:{port}/mcp" in errors
+        assert "Traceback" not in errors
+        assert gone(process.pid)
+    finally:
+        service.shutdown()
+        thread.join()
+        service.server_close()
