@@ -138,9 +138,6 @@ class ServiceContract:
     def stops_sent(self, request: dict[str, Any]) -> Any:
         raise NotImplementedError
 
-    cache_mark = ""
-    """What marks a turn for the service's cache, as it is sent."""
-
     def refusal(self, code: int, message: str) -> Answer:
         return status(code, {"error": {"message": message}})
 
@@ -363,7 +360,7 @@ class ServiceContract:
         for messages in steps(4, native=native):
             service.answers.append(self.whole(Said()))
             await reply(model, "generate", messages, tools_to_call_from=tools)
-        sent = [sent_messages(body).replace(self.cache_mark, "").removesuffix("]") for body in service.bodies]
+        sent = [sent_messages(body).removesuffix("]") for body in service.bodies]
         assert len(sent) == 5
         for before, after in itertools.pairwise(sent):
             assert after.startswith(before)

@@ -13,7 +13,7 @@ from actloop.errors import AgentGenerationError
 from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel, from_environment, in_time
 from actloop.models.blocks import BlockReader, counts_of, read_blocks, tokens_of
 from actloop.models.clients import CONNECT_SECONDS, Clients, import_sdk
-from actloop.models.failures import broken, late, lost, refused
+from actloop.models.failures import broken, late, lost, readable, refused
 from actloop.models.fields import get, items, text
 from actloop.models.turns import turns_of
 
@@ -154,7 +154,8 @@ class AmazonBedrockModel(ServiceModel):
         request.setdefault("toolConfig", config)
 
     def _send(self, request: dict[str, Any]) -> Any:
-        return self.client.converse(**request)
+        with readable(self._where):
+            return self.client.converse(**request)
 
     @contextmanager
     def _open(self, request: dict[str, Any]) -> Generator[Any]:
@@ -195,7 +196,7 @@ class AmazonBedrockModel(ServiceModel):
             raise refused(where, status, None, told, about.get("HTTPHeaders")) from error
         except (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError, http.TimeoutError) as error:
             raise late(where, self.timeout) from error
-        except (exceptions.HTTPClientError, http.HTTPError) as error:
+        except (exceptions.ConnectionError, exceptions.HTTPClientError, http.HTTPError) as error:
             raise lost(where, error) from error
         except (
             parsers.ResponseParserError,
@@ -371,5 +372,12 @@ def _make(settings: dict[str, Any], seconds: float, asynchronous: bool) -> Any: 
     if given.get("config") is not None:
         config = config.merge(given.pop("config"))
     # A session of its own, since boto3's shared one may not be used by several threads at once.
-    session = boto3.session.Session(profile_name=given.pop("profile_name", None))
-    return session.client("bedrock-runtime", **given, config=config)
+    core = importlib.import_module("botocore.session").Session(profile=given.pop("profile_name", None))
+    core.register_component("data_loader", _loader())
+    return boto3.session.Session(botocore_session=core).client("bedrock-runtime", **given, config=config)
+
+
+@functools.cache
+def _loader() -> Any:
+    """Reads boto3's descriptions of services, which are long, once for all models."""
+    return importlib.import_module("botocore.loaders").create_loader()

@@ -81,6 +81,15 @@ def lost(where: str, error: BaseException) -> ModelRequestError:
 
 
 @contextmanager
+def readable(where: str) -> Generator[None]:
+    """Around an SDK's call: some stumble over an answer of another shape than they expect."""
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise broken(where, f"it cannot be read ({error!r})") from error
+
+
+@contextmanager
 def explained(sdk: ModuleType, http: ModuleType, where: str, seconds: float) -> Generator[None]:
     """Raise as our own what an SDK raises that is built like OpenAI's (Anthropic's and LiteLLM's are).
 

@@ -12,7 +12,7 @@ from actloop.errors import AgentGenerationError
 from actloop.models.api import ServiceModel, from_environment, in_time
 from actloop.models.clients import Clients, http_library, import_sdk
 from actloop.models.completions import StreamReader, read_reply
-from actloop.models.failures import broken, failed_in_stream, late, lost, refused
+from actloop.models.failures import broken, failed_in_stream, late, lost, readable, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
@@ -117,13 +117,13 @@ class InferenceClientModel(ServiceModel):
         return {**named, "extra_body": {**body, **(body.pop("extra_body", None) or {})}}
 
     def _send(self, request: dict[str, Any]) -> Any:
-        with self._one_client() as client, _parsed(self._where):
+        with self._one_client() as client, readable(self._where):
             return client.chat_completion(**request)
 
     async def _asend(self, request: dict[str, Any]) -> Any:
         client = await self._clients.asynchronous()
         async with asyncio.timeout(self.timeout):
-            with _parsed(self._where):
+            with readable(self._where):
                 return await client.chat_completion(**request)
 
     @contextmanager
@@ -196,15 +196,6 @@ def _make(settings: dict[str, Any], asynchronous: bool) -> Any:
 
 def _import_hub() -> ModuleType:
     return import_sdk("huggingface_hub", "huggingface", "InferenceClientModel")
-
-
-@contextmanager
-def _parsed(where: str) -> Generator[None]:
-    """The SDK stumbles over an answer of another shape than it expects."""
-    try:
-        yield
-    except (TypeError, KeyError, AttributeError, IndexError) as error:
-        raise broken(where, f"it cannot be read ({error!r})") from error
 
 
 async def _in_time(events: AsyncIterator[Any], seconds: float, where: str) -> AsyncGenerator[Any]:
