@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -308,3 +309,49 @@ def test_help_version_and_a_closed_pipe(service: Service) -> None:
         os.close(writing)
         _, errors = process.communicate()
     assert b"Traceback" not in errors
+
+
+def test_an_agent_that_acts_by_tool_calls(service: Service) -> None:
+    service.replies = ['{"name": "final_answer", "arguments": {"answer": 42}}']
+    done = actloop("six times seven?", "--action-type", "tool_calling", *service.options)
+    assert done.returncode == 0, done.stderr
+    assert "Answer\n  42" in done.stdout
+    names = [tool["function"]["name"] for tool in service.requests[0]["tools"]]
+    assert names == ["final_answer"]
+
+
+def test_tools_of_an_mcp_server(service: Service, tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(
+        "from fastmcp import FastMCP\n"
+        "server = FastMCP('numbers')\n"
+        "@server.tool\n"
+        "def triple(number: int) -> int:\n"
+        "    'Gives three times a number.'\n"
+        "    return number * 3\n"
+        "server.run(show_banner=False)\n"
+    )
+    service.replies = ["Thought: I call it.\n<code>\nfinal_answer(triple(14))\n</code>"]
+    done = actloop("three times 14?", "--mcp", f"{sys.executable} {script}", *service.options)
+    assert done.returncode == 0, done.stderr
+    assert "Answer\n  42" in done.stdout
+    assert "def triple(number: int)" in json.dumps(service.requests[0]["messages"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--model-type", "oracle"], "there are local, openai, anthropic"),
+        (["--model-type", "anthropic"], "--model-id"),
+        (["--model-type", "openai", "--model-id", "m", "--provider", "x"], "--provider"),
+        (["--model-type", "transformers", "--model-id", "m", "--api-base", "http://x"], "mean nothing"),
+        (["--action-type", "prayer"], "'code' and 'tool_calling'"),
+        (["--action-type", "tool_calling", "--imports", "numpy"], "--imports"),
+        (["--tools", "no_such_tool"], "no such tool"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options: list[str], told: str) -> None:
+    done = actloop("a task", *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

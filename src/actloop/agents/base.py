@@ -313,6 +313,16 @@ class MultiStepAgent(SavedAgent, LatestRun):
             run_id=run.id,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cleanup()
+
+    def cleanup(self) -> None:
+        """Free what the latest run holds; the conversation stays."""
+        self._runs.close()
+
     # How a run begins
 
     @abstractmethod

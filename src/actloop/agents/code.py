@@ -106,15 +106,9 @@ class CodeAgent(MultiStepAgent):
             options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
         return LocalPythonExecutor(self.additional_authorized_imports, **options)
 
-    def __enter__(self) -> CodeAgent:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.cleanup()
-
     def cleanup(self) -> None:
         """End the sandbox that the latest run left, and the executor's own."""
-        self._runs.close()
+        super().cleanup()
         if hasattr(self.python_executor, "cleanup"):
             self.python_executor.cleanup()
 

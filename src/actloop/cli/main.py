@@ -48,8 +48,11 @@ def run(
     model_id: str | None = None,
     api_base: str | None = None,
     api_key: str | None = None,
+    provider: str | None = None,
+    action_type: str = "code",
     imports: Names = None,
     tools: Names = None,
+    mcp: Annotated[list[str] | None, Parameter(name="--mcp")] = None,
     max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
@@ -64,17 +67,24 @@ def run(
     task
         What to do; `-` reads it from standard input.
     model_type
-        "local" (the embedded model) or "openai" (any OpenAI-compatible service).
+        "local" (the embedded model), "openai" (any OpenAI-compatible service), "anthropic", "azure", "bedrock",
+        "huggingface", "litellm", "transformers", "vllm" or "mlx"; the names of their classes will do, too.
     model_id
         The model's name, or the path of a GGUF file.
     api_base
         Address of the service.
     api_key
         Key of the service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY, which no list of processes shows.
+    provider
+        Provider of Hugging Face's inference.
+    action_type
+        "code" acts by programs, "tool_calling" by tool calls.
     imports
         Modules that programs may import besides the standard ones, such as "numpy" or "pkg.*".
     tools
-        Tools that programs may call: names of default tools, or module:name for your own.
+        Tools that may be called: names of default tools, module:name for your own, or owner/space for a Space.
+    mcp
+        An MCP server whose tools may be called: its address, or the command that starts it; may be given repeatedly.
     max_steps
         Steps that a run may take.
     verbosity
@@ -93,8 +103,11 @@ def run(
         model_id=model_id,
         api_base=api_base,
         api_key=api_key,
+        provider=provider,
+        action_type=action_type.replace("-", "_"),
         imports=import_names,
         tools=tool_names,
+        mcp=tuple(mcp or ()),
         max_steps=max_steps,
         verbosity=verbosity,
         as_json=as_json,
@@ -109,6 +122,7 @@ def run(
 
 
 app.command(run, name="run")
+app.command("actloop.cli.web:web", name="web")
 app.command("actloop.cli.mcp:mcp", name="mcp")
 
 
@@ -191,7 +205,7 @@ def serve_model(
     model
         Name of a known model, or path of a GGUF file.
     """
-    from actloop.cli.setup import api_key_of
+    from actloop.cli.settings import api_key_of
     from actloop.models.server import serve
 
     _fetch(model)
@@ -235,7 +249,7 @@ def _version() -> str:
 
 def command(arguments: Sequence[str]) -> int:
     """Carry out one command; returns the exit code."""
-    from actloop.cli.setup import UsageError
+    from actloop.cli.settings import UsageError
     from actloop.errors import AgentError
     from actloop.journal import UnknownRunError
 

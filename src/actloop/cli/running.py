@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from actloop.cli.setup import Settings, make_agent, make_executor, make_model, make_tools
+from actloop.cli.setup import open_agent
 from actloop.errors import AgentError, AgentInterruptedError
 from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.values.events import RunStarted
@@ -14,7 +14,10 @@ from actloop.values.events import RunStarted
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from actloop.agents.code import CodeAgent
+    from PIL.Image import Image
+
+    from actloop.agents.base import MultiStepAgent
+    from actloop.cli.settings import Settings
     from actloop.ui.logger import Screen
     from actloop.values.events import Event
 
@@ -56,13 +59,14 @@ def json_line(run_id: str, event: Event) -> str:
 
 def run_task(settings: Settings, task: str) -> int:
     """Run one task; returns the exit code."""
-    with _agent(settings) as agent:
-        return _run(agent, task, reset=True)
+    with open_agent(settings, make_logger(settings)) as agent:
+        return run_agent(agent, task, reset=True)
 
 
-def _run(agent: CodeAgent, task: str, *, reset: bool) -> int:
+def run_agent(agent: MultiStepAgent, task: str, *, reset: bool, images: list[Image] | None = None) -> int:
+    """Run an agent on a task; returns the exit code."""
     try:
-        result: Any = agent.run(task, reset=reset, return_full_result=True)
+        result: Any = agent.run(task, reset=reset, images=images, return_full_result=True)
     except (KeyboardInterrupt, AgentInterruptedError):
         return INTERRUPTED
     except AgentError as error:
@@ -77,24 +81,14 @@ def _run(agent: CodeAgent, task: str, *, reset: bool) -> int:
     return ANSWERED if result.state == "success" else NOT_ANSWERED
 
 
-@contextmanager
-def _agent(settings: Settings) -> Generator[CodeAgent]:
-    logger = JsonLogger() if settings.as_json else AgentLogger(settings.verbosity)
-    # What the user may have got wrong comes first: a model takes long to fetch and load.
-    tools, executor = make_tools(settings.tools), make_executor(settings.imports)
-    model = make_model(settings)
-    try:
-        with make_agent(settings, tools, executor, model, logger) as agent:
-            yield agent
-    finally:
-        close = getattr(model, "close", None)
-        if close is not None:
-            close()
+def make_logger(settings: Settings) -> AgentLogger:
+    """What the options ask to print with."""
+    return JsonLogger() if settings.as_json else AgentLogger(settings.verbosity)
 
 
 def converse(settings: Settings) -> int:
     """Read tasks from the terminal until the user leaves; returns the exit code of the last run."""
-    with _agent(settings) as agent, _history():
+    with open_agent(settings, make_logger(settings)) as agent, _history():
         console = agent.logger.console
         if sys.stdin.isatty():
             console.print("actloop: write a task. /help tells more, /quit leaves.", style="dim")
@@ -120,7 +114,7 @@ def converse(settings: Settings) -> int:
                 case _ if task.startswith("/"):
                     console.print(f"There is no command {task.split()[0]!r}.\n{HELP}", style="dim", markup=False)
                 case _:
-                    code = _run(agent, task, reset=not begun)
+                    code = run_agent(agent, task, reset=not begun)
                     begun = True
 
 

@@ -1,105 +1,70 @@
-"""Makes the agent that the command line's options ask for."""
+"""Makes the agent that the command line's options ask for, with everything that it holds open."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import re
+import shlex
 import sys
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actloop.cli.models import make_model
+from actloop.cli.settings import Settings, UsageError, api_key_of, split_names
+
 if TYPE_CHECKING:
-    from actloop.agents.code import CodeAgent
+    from collections.abc import Generator
+
+    from actloop.agents.base import MultiStepAgent
     from actloop.executors.local import LocalPythonExecutor
     from actloop.models.base import Model
     from actloop.ui.logger import AgentLogger
 
-NAME = re.compile(r"[\w.*/:,\\-]+")
-MODEL_TYPES = {
-    "local": "local",
-    "localmodel": "local",
-    "openai": "openai",
-    "openaimodel": "openai",
-    "openaiservermodel": "openai",
-}
+__all__ = ["Settings", "UsageError", "api_key_of", "make_model", "open_agent", "split_names", "stdin_task"]
 
 
-class UsageError(Exception):
-    """The command was used wrongly; the message says how it is meant."""
+@contextmanager
+def open_agent(settings: Settings, logger: AgentLogger) -> Generator[MultiStepAgent]:
+    """The agent for a task or a conversation; what it holds is closed at the end.
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the options say."""
-
-    model_type: str | None = None
-    model_id: str | None = None
-    api_base: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    imports: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
-    max_steps: int = 20
-    verbosity: int = 1
-    as_json: bool = False
-    journal: bool = True
-
-
-def split_names(values: list[str] | None, task: str | None) -> tuple[tuple[str, ...], str | None]:
-    """Names given one by one or with commas between, and the task.
-
-    An option that takes several names swallows a task that stands right behind it; a name has no blanks, so the task is
-    found again.
-    """
-    names = list(values or ())
-    if names and task is None and not NAME.fullmatch(names[-1]):
-        task = names.pop()
-    parts = [part.strip() for name in names for part in name.split(",")]
-    return tuple(part for part in parts if part), task
-
-
-def make_model(settings: Settings) -> Model:
-    """The model that the options and the environment ask for; an embedded one is fetched and loaded, with progress.
+    What the user may have got wrong comes first: a model takes long to fetch and load.
 
     Raises:
-        UsageError: The options do not fit together.
+        UsageError: The options do not fit together, or name what is not there.
         AgentError: The model cannot be had.
     """
-    kind = settings.model_type
-    if kind is not None:
-        if kind.lower() not in MODEL_TYPES:
-            raise UsageError(f"--model-type {kind}: there is 'local' (the embedded model) and 'openai'")
-        kind = MODEL_TYPES[kind.lower()]
-    elif settings.api_base or settings.api_key:  # on the command line: a key in the environment chooses nothing
-        kind = "openai"
-    if kind == "openai":
-        from actloop.models.openai import OpenAIModel
+    if settings.action_type not in ("code", "tool_calling"):
+        raise UsageError(f"--action-type {settings.action_type}: there are 'code' and 'tool_calling'")
+    runs_code = settings.action_type == "code"
+    if settings.imports and not runs_code:
+        raise UsageError("--imports is for programs: a tool-calling agent writes none")
+    with ExitStack() as stack:
+        tools = make_tools(settings.tools)
+        executor = make_executor(settings.imports) if runs_code else None
+        if settings.mcp:
+            tools += stack.enter_context(_mcp_tools(settings.mcp))
+        model = make_model(settings)
+        close = getattr(model, "close", None)
+        if close is not None:
+            stack.callback(close)
+        yield stack.enter_context(make_agent(settings, tools, executor, model, logger))
 
-        if not settings.model_id:
-            raise UsageError("a model behind an API needs its name: --model-id NAME")
-        return OpenAIModel(settings.model_id, api_base=settings.api_base, api_key=api_key_of(settings.api_key))
-    return _local_model(settings.model_id)
 
+@contextmanager
+def _mcp_tools(servers: tuple[str, ...]) -> Generator[list[Any]]:
+    """The tools of MCP servers: addresses, or commands that start one."""
+    from actloop.mcp.client import MCPClient
+    from mcp import StdioServerParameters
 
-def _local_model(name: str | None) -> Model:
-    from actloop.cli.progress import ModelProgress
-    from actloop.models.embedded import KNOWN_MODELS
-    from actloop.models.local import LocalModel
-
-    if name and name not in KNOWN_MODELS and not Path(name).expanduser().is_file():
-        raise UsageError(
-            f"--model-id {name}: there is no such file, and the embedded models are {', '.join(KNOWN_MODELS)};"
-            " for a model behind an API add --model-type openai or --api-base URL"
-        )
-    with ModelProgress() as progress:
-        model = LocalModel(name, progress=progress)
-        try:
-            model.load()
-        except BaseException:
-            model.close()
-            raise
-    return model
+    parameters: list[Any] = []
+    for server in servers:
+        if server.startswith(("http://", "https://")):
+            parameters.append({"url": server})
+        else:
+            command, *arguments = shlex.split(server)
+            parameters.append(StdioServerParameters(command=command, args=arguments))
+    with MCPClient(parameters) as tools:
+        yield list(tools)
 
 
 def make_tools(names: tuple[str, ...]) -> list[Any]:
@@ -118,9 +83,13 @@ def make_tools(names: tuple[str, ...]) -> list[Any]:
             found.append(_tool_of(module, attribute))
         elif name in TOOL_MAPPING:
             found.append(TOOL_MAPPING[name]())
+        elif name.count("/") == 1:
+            found.append(_space(name))
         else:
             known = ", ".join(TOOL_MAPPING)
-            raise UsageError(f"--tools {name}: there is no such tool; known are {known}, or give module:name")
+            raise UsageError(
+                f"--tools {name}: there is no such tool; known are {known}, or give module:name, or owner/space"
+            )
     try:
         named = by_name(found, "tool")
     except TypeError as error:
@@ -128,6 +97,15 @@ def make_tools(names: tuple[str, ...]) -> list[Any]:
     if len(named) < len(found):
         raise UsageError(f"--tools {', '.join(names)}: two of them have the same name")
     return found
+
+
+def _space(name: str) -> Any:
+    """A Space of the Hub as a tool, under the Space's own name."""
+    from actloop.tools.base import Tool
+    from actloop.tools.names import python_name
+
+    own = name.rpartition("/")[2]
+    return Tool.from_space(name, name=python_name(own), description=f"The Space {name}.")
 
 
 def _tool_of(module: str, attribute: str) -> Any:
@@ -157,25 +135,27 @@ def make_executor(imports: tuple[str, ...]) -> LocalPythonExecutor:
 
 
 def make_agent(
-    settings: Settings, tools: list[Any], executor: LocalPythonExecutor, model: Model, logger: AgentLogger
-) -> CodeAgent:
-    """The agent for a task or a conversation.
+    settings: Settings, tools: list[Any], executor: LocalPythonExecutor | None, model: Model, logger: AgentLogger
+) -> MultiStepAgent:
+    """The agent that the options ask for.
 
     Raises:
         UsageError: The tools do not fit together.
     """
     from actloop.agents.code import CodeAgent
+    from actloop.agents.tool_calling import ToolCallingAgent
 
+    options: dict[str, Any] = {
+        "max_steps": settings.max_steps,
+        "stream_outputs": not settings.as_json,
+        "logger": logger,
+        "journal": "default" if settings.journal else None,
+    }
     try:
+        if executor is None:
+            return ToolCallingAgent(tools, model, **options)
         return CodeAgent(
-            tools=tools,
-            model=model,
-            executor=executor,
-            additional_authorized_imports=list(settings.imports),
-            max_steps=settings.max_steps,
-            stream_outputs=not settings.as_json,
-            logger=logger,
-            journal="default" if settings.journal else None,
+            tools, model, executor=executor, additional_authorized_imports=list(settings.imports), **options
         )
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
@@ -191,8 +171,3 @@ def stdin_task() -> str:
     if not task:
         raise UsageError("standard input holds no task")
     return task
-
-
-def api_key_of(given: str | None) -> str | None:
-    """The key from the option or from `ACTLOOP_API_KEY`."""
-    return given or os.environ.get("ACTLOOP_API_KEY") or None
