@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
@@ -13,6 +15,7 @@ from actloop import (
     AgentGenerationError,
     AgentMemory,
     ChatMessage,
+    ChatMessageToolCall,
     CodeAgent,
     LogLevel,
     MemoryJournal,
@@ -20,14 +23,16 @@ from actloop import (
     ScriptedModel,
     SystemPromptStep,
     TaskStep,
+    tool,
 )
+from actloop.agents.tool_calling import ToolCallingAgent
 from actloop.errors import ContextLimitError
 from actloop.journal.sqlite import SQLiteJournal
 from actloop.memory.compaction import ContextLimit, Measure, View, decide, shortened, size_of
 from actloop.memory.fold import replayed
 from actloop.models.overflow import overflow_of
 from actloop.values.events import Compacted, ModelReplied, RunStarted
-from actloop.values.messages import MessageRole
+from actloop.values.messages import ChatMessageToolCallFunction, MessageRole
 from actloop.values.usage import Timing
 
 if TYPE_CHECKING:
@@ -348,3 +353,63 @@ def test_the_models_own_words_are_never_cut() -> None:
 def test_nothing_is_done_where_little_would_be_won() -> None:
     steps = [TaskStep("t" * 4_000), ActionStep(1, Timing(0.0), model_output="a", observations="b")]
     assert decide(steps, View(), 4_000, Measure(4_000, 1_000), ContextLimit(tokens=1_100, keep_last=1)) is None
+
+
+def test_a_copy_of_a_memory_shows_the_same() -> None:
+    worker = a_long_run(40, 6_000)
+    shown = [message.text for message in worker.memory.messages()]
+    for copied in (copy.deepcopy(worker.memory), pickle.loads(pickle.dumps(worker.memory))):
+        assert [message.text for message in copied.messages()] == shown
+        assert copied.steps[0] is not worker.memory.steps[0]
+
+
+def test_the_closing_question_is_compacted_too() -> None:
+    acting = iter([program("print('x' * 4_000)")] * 6)
+
+    def reply(messages: list[ChatMessage]) -> str:
+        return "SUMMARY" if summarises(messages) else next(acting, "in prose")
+
+    worker = agent([], max_steps=6)
+    worker.model = model = Refusing(reply, 6_200)
+    assert worker.run("the task") == "in prose"
+    assert model.refused == 1
+    assert len([step for step in worker.memory.steps if isinstance(step, ActionStep)]) == 7
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_tool_calling_agent_stays_within_the_window(native: bool) -> None:
+    @tool
+    def read(page: int) -> str:
+        """Reads a page.
+
+        Args:
+            page: Its number.
+        """
+        return f"page {page} " + "x" * 3_000
+
+    pages = iter(range(1, 31))
+
+    def reply(messages: list[ChatMessage]) -> ChatMessage | str:
+        if summarises(messages):
+            return "SUMMARY"
+        page = next(pages, None)
+        name, arguments = ("final_answer", {"answer": "done"}) if page is None else ("read", {"page": page})
+        call = ChatMessageToolCall(ChatMessageToolCallFunction(arguments, name), id=f"id-{page}")
+        return ChatMessage(MessageRole.ASSISTANT, "", tool_calls=[call])
+
+    model = ScriptedModel(reply, context_window=8_000)
+    model.native_tool_calls = native
+    worker = ToolCallingAgent(
+        [read], model, verbosity_level=LogLevel.OFF, journal=MemoryJournal(), max_steps=31, planning_interval=None
+    )
+    assert worker.run("read all pages") == "done"
+    sent = [request.messages for request in model.requests if not summarises(request.messages)]
+    assert len(sent) == 31
+    assert all(tokens(messages) <= 8_000 for messages in sent)
+    assert any("SUMMARY" in message.text for message in sent[-1])
+    assert sum(a == b[: len(a)] for a, b in itertools.pairwise(sent)) > 15
+    for messages in sent:  # every answer to a call stands behind its call
+        called = [call.id for message in messages for call in message.tool_calls or ()]
+        answered = [message.tool_call_id for message in messages if message.tool_call_id is not None]
+        assert [name for name in answered if name not in called] == []
+        assert set(called) <= {*answered} or not native

@@ -43,7 +43,7 @@ def close(prompts: ClosingPrompts, number: int) -> Generator[Effect | Event, Any
         AgentMaxStepsError: The run's answer has a type, and this one does not fit it.
     """
     yield StepStarted(number=number)
-    reply: ChatMessage = yield Generate(prompts.closing_messages(), purpose="answer")
+    reply: ChatMessage = yield Generate(prompts.closing_messages(), purpose="answer", rewrite=prompts.closing_messages)
     error = "Reached max steps."
     try:
         answer = prompts.closing_answer(reply.text)

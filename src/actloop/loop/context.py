@@ -63,7 +63,7 @@ def within_limit(loop: Loop, conversation: CompactableConversation, limit: Conte
                 asked = loop.send(outcome)
             except StopIteration as end:
                 return end.value
-            if isinstance(asked, Generate) and asked.purpose == "action":
+            if isinstance(asked, Generate):
                 outcome = yield from _ask(asked, conversation, limit)
             else:
                 outcome = yield asked
@@ -81,10 +81,13 @@ def _ask(
     if not isinstance(outcome, Overflow):
         return outcome
     before = conversation.estimated_tokens()
-    window = outcome.window or conversation.window or limit.tokens or before
+    # What was refused was too long, whatever is known: the estimate may be wrong, but so it will be the next time.
+    known = (outcome.window, conversation.window, limit.tokens, before)
+    window = min((tokens for tokens in known if tokens), default=1)
     shrunk = yield from _compact(conversation, replace(limit, tokens=window), harder=True, window=window)
     if shrunk:
-        outcome = yield replace(asked, messages=conversation.messages(), may_overflow=True)
+        rewrite = asked.rewrite or conversation.messages
+        outcome = yield replace(asked, messages=rewrite(), may_overflow=True)
         if not isinstance(outcome, Overflow):
             return outcome
     about = conversation.estimated_tokens()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -29,6 +29,7 @@ class Generate:
         tools: Tools that the model is offered to call by the service's own tool calls.
         may_overflow: Where the model's service refuses the conversation as too long, the outcome is an `Overflow`; the
             run would fail otherwise.
+        rewrite: Gives the messages anew once the conversation was compacted.
     """
 
     messages: list[ChatMessage]
@@ -39,6 +40,7 @@ class Generate:
     temperature: float | None = None
     tools: tuple[Any, ...] = ()
     may_overflow: bool = False
+    rewrite: Callable[[], list[ChatMessage]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from actloop.loop.effects import Generate
@@ -41,6 +42,7 @@ def is_due(number: int, interval: int | None) -> bool:
 
 def make_plan(prompts: PlanPrompts, *, first: bool, remaining: int) -> Generator[Effect | Event, ChatMessage]:
     """Ask for a plan and note it."""
-    messages = prompts.plan_messages(first=first, remaining=remaining)
-    reply = yield Generate(messages, purpose="plan", stop=(END_OF_PLAN,))
+    rewrite = partial(prompts.plan_messages, first=first, remaining=remaining)
+    messages = rewrite()
+    reply = yield Generate(messages, purpose="plan", stop=(END_OF_PLAN,), rewrite=rewrite)
     yield PlanMade(plan=prompts.plan_text(reply.text, first=first), first=first)

@@ -89,6 +89,10 @@ class View:
     replaced: Mapping[int, MemoryStep] = field(default_factory=dict[int, MemoryStep])
     summary: str = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold copies of the steps, which have ids of their own."""
+        return _view, (list(self.cut.values()), list(self.replaced.values()), self.summary)
+
     def messages(self, step: MemoryStep, *, summary_mode: bool = False) -> list[ChatMessage]:
         """The messages of one step; none for one that was replaced."""
         key = id(step)
@@ -138,6 +142,10 @@ class View:
         """The view with a summary in place of all but the newest `kept` steps."""
         replaced = {id(step): step for step in _movable(steps, kept)}
         return View(cut=self.cut, replaced={**self.replaced, **replaced}, summary=summary)
+
+
+def _view(cut: list[tuple[MemoryStep, int]], replaced: list[MemoryStep], summary: str) -> View:
+    return View({id(step): (step, limit) for step, limit in cut}, {id(step): step for step in replaced}, summary)
 
 
 def _movable(steps: Sequence[MemoryStep], kept: int) -> list[MemoryStep]:

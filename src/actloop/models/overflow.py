@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _REFUSALS = re.compile(
-    r"context_length_exceeded|exceed_context_size|model_max_prompt_tokens_exceeded"
+    r"context_length_exceeded|request_too_large|exceed_context_size|model_max_prompt_tokens_exceeded"
     r"|maximum context length|available context size|context length of only|exceeds? the (?:model'?s )?context"
     r"|exceeds? (?:the )?(?:maximum|max)[^.\n]{0,40}(?:tokens|context)"
     r"|(?:prompt|input|request|conversation) (?:is|was) too (?:long|large)[^.\n]{0,40}(?:token|model|context|maximum)"
