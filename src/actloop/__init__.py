@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actloop.agents.prompting import PromptTemplates as PromptTemplates
     from actloop.agents.prompting import populate_template as populate_template
     from actloop.agents.result import RunResult as RunResult
+    from actloop.agents.tool_calling import ToolCallingAgent as ToolCallingAgent
     from actloop.errors import AgentError as AgentError
     from actloop.errors import AgentExecutionError as AgentExecutionError
     from actloop.errors import AgentGenerationError as AgentGenerationError
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from actloop.journal import Journal as Journal
     from actloop.journal import MemoryJournal as MemoryJournal
     from actloop.journal import default_journal as default_journal
+    from actloop.mcp.client import MCPClient as MCPClient
+    from actloop.mcp.server import serve_agent as serve_agent
     from actloop.memory.callbacks import CallbackRegistry as CallbackRegistry
+    from actloop.memory.compaction import ContextLimit as ContextLimit
     from actloop.memory.memory import AgentMemory as AgentMemory
     from actloop.memory.steps import ActionOutput as ActionOutput
     from actloop.memory.steps import ActionStep as ActionStep
@@ -55,26 +59,46 @@ if TYPE_CHECKING:
     from actloop.memory.steps import TaskStep as TaskStep
     from actloop.memory.steps import ToolCall as ToolCall
     from actloop.memory.steps import ToolOutput as ToolOutput
+    from actloop.models.anthropic import AnthropicModel as AnthropicModel
+    from actloop.models.azure import AzureOpenAIModel as AzureOpenAIModel
+    from actloop.models.azure import AzureOpenAIServerModel as AzureOpenAIServerModel
     from actloop.models.base import CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT
     from actloop.models.base import REMOVE_PARAMETER as REMOVE_PARAMETER
     from actloop.models.base import Model as Model
     from actloop.models.base import parse_json_if_needed as parse_json_if_needed
+    from actloop.models.bedrock import AmazonBedrockModel as AmazonBedrockModel
+    from actloop.models.bedrock import AmazonBedrockServerModel as AmazonBedrockServerModel
     from actloop.models.conversion import get_clean_message_list as get_clean_message_list
     from actloop.models.conversion import tool_role_conversions as tool_role_conversions
+    from actloop.models.fallback import FallbackModel as FallbackModel
+    from actloop.models.inference import InferenceClientModel as InferenceClientModel
+    from actloop.models.litellm import LiteLLMModel as LiteLLMModel
+    from actloop.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
     from actloop.models.local import LocalModel as LocalModel
     from actloop.models.openai import ApiModel as ApiModel
     from actloop.models.openai import OpenAIModel as OpenAIModel
     from actloop.models.openai import OpenAIServerModel as OpenAIServerModel
+    from actloop.models.retry import ModelRequestError as ModelRequestError
+    from actloop.models.retry import RateLimiter as RateLimiter
+    from actloop.models.retry import RetryPolicy as RetryPolicy
     from actloop.models.scripted import ScriptedModel as ScriptedModel
     from actloop.models.switch import allow_real_requests as allow_real_requests
     from actloop.models.switch import forbid_real_requests as forbid_real_requests
+    from actloop.screens.chat import stream_to_gradio as stream_to_gradio
+    from actloop.screens.gradio import GradioUI as GradioUI
     from actloop.tools.base import BaseTool as BaseTool
     from actloop.tools.base import Tool as Tool
+    from actloop.tools.collection import ToolCollection as ToolCollection
     from actloop.tools.decorator import tool as tool
     from actloop.tools.default import TOOL_MAPPING as TOOL_MAPPING
     from actloop.tools.default import PythonInterpreterTool as PythonInterpreterTool
     from actloop.tools.default import UserInputTool as UserInputTool
     from actloop.tools.final_answer import FinalAnswerTool as FinalAnswerTool
+    from actloop.tools.foreign.gradio import GradioTool as GradioTool
+    from actloop.tools.loading import launch_gradio_demo as launch_gradio_demo
+    from actloop.tools.loading import load_tool as load_tool
+    from actloop.tools.pipeline import PipelineTool as PipelineTool
+    from actloop.tools.speech import SpeechToTextTool as SpeechToTextTool
     from actloop.tools.types import AgentAudio as AgentAudio
     from actloop.tools.types import AgentImage as AgentImage
     from actloop.tools.types import AgentText as AgentText
@@ -82,6 +106,13 @@ if TYPE_CHECKING:
     from actloop.tools.types import handle_agent_output_types as handle_agent_output_types
     from actloop.tools.validation import AUTHORIZED_TYPES as AUTHORIZED_TYPES
     from actloop.tools.validation import validate_tool_arguments as validate_tool_arguments
+    from actloop.tools.web.fetch import Fetcher as Fetcher
+    from actloop.tools.web.pages import VisitWebpageTool as VisitWebpageTool
+    from actloop.tools.web.search import ApiWebSearchTool as ApiWebSearchTool
+    from actloop.tools.web.search import DuckDuckGoSearchTool as DuckDuckGoSearchTool
+    from actloop.tools.web.search import GoogleSearchTool as GoogleSearchTool
+    from actloop.tools.web.search import WebSearchTool as WebSearchTool
+    from actloop.tools.web.wikipedia import WikipediaSearchTool as WikipediaSearchTool
     from actloop.ui.logger import AgentLogger as AgentLogger
     from actloop.ui.logger import LogLevel as LogLevel
     from actloop.ui.logger import Monitor as Monitor
@@ -110,6 +141,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "populate_template",
     ),
     "actloop.agents.result": ("RunResult",),
+    "actloop.agents.tool_calling": ("ToolCallingAgent",),
     "actloop.errors": (
         "AgentError",
         "AgentExecutionError",
@@ -133,9 +165,20 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "evaluate_python_code",
     ),
     "actloop.executors.session": ("SandboxLimits",),
-    "actloop.guest": ("BASE_BUILTIN_MODULES", "Opaque", "Record"),
-    "actloop.journal": ("Journal", "MemoryJournal", "default_journal"),
+    "actloop.guest": (
+        "BASE_BUILTIN_MODULES",
+        "Opaque",
+        "Record",
+    ),
+    "actloop.journal": (
+        "Journal",
+        "MemoryJournal",
+        "default_journal",
+    ),
+    "actloop.mcp.client": ("MCPClient",),
+    "actloop.mcp.server": ("serve_agent",),
     "actloop.memory.callbacks": ("CallbackRegistry",),
+    "actloop.memory.compaction": ("ContextLimit",),
     "actloop.memory.memory": ("AgentMemory",),
     "actloop.memory.steps": (
         "ActionOutput",
@@ -148,16 +191,68 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "ToolCall",
         "ToolOutput",
     ),
-    "actloop.models.base": ("CODEAGENT_RESPONSE_FORMAT", "REMOVE_PARAMETER", "Model", "parse_json_if_needed"),
-    "actloop.models.conversion": ("get_clean_message_list", "tool_role_conversions"),
+    "actloop.models.anthropic": ("AnthropicModel",),
+    "actloop.models.azure": (
+        "AzureOpenAIModel",
+        "AzureOpenAIServerModel",
+    ),
+    "actloop.models.base": (
+        "CODEAGENT_RESPONSE_FORMAT",
+        "Model",
+        "REMOVE_PARAMETER",
+        "parse_json_if_needed",
+    ),
+    "actloop.models.bedrock": (
+        "AmazonBedrockModel",
+        "AmazonBedrockServerModel",
+    ),
+    "actloop.models.conversion": (
+        "get_clean_message_list",
+        "tool_role_conversions",
+    ),
+    "actloop.models.fallback": ("FallbackModel",),
+    "actloop.models.inference": ("InferenceClientModel",),
+    "actloop.models.litellm": (
+        "LiteLLMModel",
+        "LiteLLMRouterModel",
+    ),
     "actloop.models.local": ("LocalModel",),
-    "actloop.models.openai": ("ApiModel", "OpenAIModel", "OpenAIServerModel"),
+    "actloop.models.openai": (
+        "ApiModel",
+        "OpenAIModel",
+        "OpenAIServerModel",
+    ),
+    "actloop.models.retry": (
+        "ModelRequestError",
+        "RateLimiter",
+        "RetryPolicy",
+    ),
     "actloop.models.scripted": ("ScriptedModel",),
-    "actloop.models.switch": ("allow_real_requests", "forbid_real_requests"),
-    "actloop.tools.base": ("BaseTool", "Tool"),
+    "actloop.models.switch": (
+        "allow_real_requests",
+        "forbid_real_requests",
+    ),
+    "actloop.screens.chat": ("stream_to_gradio",),
+    "actloop.screens.gradio": ("GradioUI",),
+    "actloop.tools.base": (
+        "BaseTool",
+        "Tool",
+    ),
+    "actloop.tools.collection": ("ToolCollection",),
     "actloop.tools.decorator": ("tool",),
-    "actloop.tools.default": ("PythonInterpreterTool", "TOOL_MAPPING", "UserInputTool"),
+    "actloop.tools.default": (
+        "PythonInterpreterTool",
+        "TOOL_MAPPING",
+        "UserInputTool",
+    ),
     "actloop.tools.final_answer": ("FinalAnswerTool",),
+    "actloop.tools.foreign.gradio": ("GradioTool",),
+    "actloop.tools.loading": (
+        "launch_gradio_demo",
+        "load_tool",
+    ),
+    "actloop.tools.pipeline": ("PipelineTool",),
+    "actloop.tools.speech": ("SpeechToTextTool",),
     "actloop.tools.types": (
         "AgentAudio",
         "AgentImage",
@@ -165,8 +260,24 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "AgentType",
         "handle_agent_output_types",
     ),
-    "actloop.tools.validation": ("AUTHORIZED_TYPES", "validate_tool_arguments"),
-    "actloop.ui.logger": ("AgentLogger", "LogLevel", "Monitor"),
+    "actloop.tools.validation": (
+        "AUTHORIZED_TYPES",
+        "validate_tool_arguments",
+    ),
+    "actloop.tools.web.fetch": ("Fetcher",),
+    "actloop.tools.web.pages": ("VisitWebpageTool",),
+    "actloop.tools.web.search": (
+        "ApiWebSearchTool",
+        "DuckDuckGoSearchTool",
+        "GoogleSearchTool",
+        "WebSearchTool",
+    ),
+    "actloop.tools.web.wikipedia": ("WikipediaSearchTool",),
+    "actloop.ui.logger": (
+        "AgentLogger",
+        "LogLevel",
+        "Monitor",
+    ),
     "actloop.values.messages": (
         "ChatMessage",
         "ChatMessageStreamDelta",
@@ -176,7 +287,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "MessageRole",
         "agglomerate_stream_deltas",
     ),
-    "actloop.values.usage": ("Timing", "TokenUsage"),
+    "actloop.values.usage": (
+        "Timing",
+        "TokenUsage",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
