@@ -173,6 +173,16 @@ def test_a_key_that_the_code_uses_is_not_written_down() -> None:
         opens.to_dict()
 
 
+def test_a_key_in_the_code_is_not_written_down() -> None:
+    @tool
+    def opens(door: str) -> str:
+        """Opens."""
+        return door + "sk-a1b2c3d4e5f6g7h8i9j0k1l2"
+
+    with pytest.raises(ValueError, match="its code holds what looks like a secret"):
+        opens.to_dict()
+
+
 def test_attributes_that_were_changed_are_kept() -> None:
     @tool
     def walk(far: int) -> int:

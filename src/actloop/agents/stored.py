@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ from actloop.tools.saving import describe as describe_tool
 from actloop.tools.source import package_of
 from actloop.ui.logger import AgentLogger
 from actloop.values.arguments import arguments_of, parameters_of, takes_any_name
-from actloop.values.plain import KIND, Writer, name_of
+from actloop.values.plain import KIND, Writer, is_secret, name_of
 
 if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent
@@ -38,6 +39,10 @@ def describe(agent: MultiStepAgent) -> tuple[dict[str, Any], list[str]]:
     data["model"] = describe_model(agent.model, writer, "model")
     data["managed_agents"] = _managed(agent, writer)
     data["prompt_templates"] = dict(agent.prompt_templates)
+    if is_secret(json.dumps(data["prompt_templates"])):
+        raise ValueError(
+            "the prompt templates hold what looks like a secret; pass it as a variable of the task instead"
+        )
     if getattr(agent, "_own_prompts", False):
         data["default_prompts"] = True
     data |= writer.settings({name: _setting(agent, name) for name in parameters_of(type(agent)) if name not in PARTS})
@@ -87,7 +92,9 @@ def _logger(agent: MultiStepAgent, writer: Writer) -> dict[str, Any]:
 
 def _tools(agent: MultiStepAgent, writer: Writer) -> list[dict[str, Any]]:
     described: list[dict[str, Any]] = []
-    for tool in agent.tools.values():
+    for key, tool in agent.tools.items():
+        if key != tool.name:
+            writer.left_out.append(f"tools[{key!r}] (saved under its own name, {tool.name!r})")
         if isinstance(tool, FinalAnswerTool) and agent.answer_type is not None:
             continue  # made from `output_type`
         data, left_out = describe_tool(tool)

@@ -33,7 +33,8 @@ def environment() -> Environment:
 
         def is_safe_callable(self, obj: Any) -> bool:
             owner = getattr(obj, "__self__", None)
-            allowed = _is_jinjas(obj) or _is_jinjas(owner) or type(owner) in _PLAIN or obj in (dict, range)
+            built_in = owner is not None and type(owner) in _PLAIN
+            allowed = built_in or _is_jinjas(obj) or _is_jinjas(owner) or obj is dict or obj is range
             return (allowed or getattr(obj, "__name__", "") in _CALLABLE) and super().is_safe_callable(obj)
 
     return TemplateEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)

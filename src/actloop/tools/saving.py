@@ -173,7 +173,7 @@ def from_code(code: str, *, trust_remote_code: bool = False, name: str | None = 
 
 def _run(code: str, module: types.ModuleType) -> None:
     try:
-        exec(compile(code, "<tool>", "exec"), module.__dict__)  # noqa: S102
+        exec(compile(code, "<tool>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except ModuleNotFoundError as error:
         raise ValueError(f"the tool's code needs the module '{error.name}', which is not installed") from error
     except Exception as error:

@@ -116,10 +116,7 @@ class _Header:
 
     def _define(self, name: str, value: Any) -> None:
         if (isinstance(value, str) and value and is_secret_name(name)) or is_secret(value):
-            raise ValueError(
-                f"tool '{self._name}' cannot be saved: its code uses {name}, which looks like a secret and would be "
-                "written down; read it from the environment inside the tool"
-            )
+            _refuse_secret(self._name, f"uses {name}, which looks like a secret and would be written down")
         line = _import_of(name, value)
         if line is not None:
             self._imports.add(line)
@@ -151,8 +148,14 @@ class _Header:
                 f"tool '{self._name}' cannot be saved, since its code uses what is defined elsewhere: "
                 f"{', '.join(self._faults)}; define or import that inside the tool"
             )
+        if is_secret(source):
+            _refuse_secret(self._name, "holds what looks like a secret")
         head = [["from __future__ import annotations"], sorted(self._imports), self._constants]
         return "\n\n\n".join(["\n\n".join("\n".join(part) for part in head if part), *self._parts, f"{source}\n"])
+
+
+def _refuse_secret(tool: str, what: str) -> None:
+    raise ValueError(f"tool '{tool}' cannot be saved: its code {what}; read it from the environment inside the tool")
 
 
 def _known_names(definition: Any) -> dict[str, Any]:

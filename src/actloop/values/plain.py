@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.values.masking import masked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -31,7 +33,6 @@ _RECORDS = {
 _SECRET_NAME = re.compile(
     r"(.*_)?(api_?key|access_?key(_id)?|secret(_key)?|password|passwd|token|credentials?|authorization|cookie)"
 )
-_SECRET_VALUE = re.compile(r"(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA\w{16}|xox[a-z]-[\w-]{10,})")
 _LEFT_OUT: Any = object()
 _DEPTH = 32
 
@@ -42,8 +43,8 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(value: Any) -> bool:
-    """Whether a text has the form of a key of a well-known service."""
-    return isinstance(value, str) and _SECRET_VALUE.fullmatch(value.strip()) is not None
+    """Whether a text holds a key: by its form, or because the environment calls it one."""
+    return isinstance(value, str) and masked(value) != value
 
 
 class Writer:
