@@ -31,6 +31,9 @@ class PlainPrompts:
     def closing_messages(self) -> list[ChatMessage]:
         return [ChatMessage(MessageRole.USER, "close")]
 
+    def closing_answer(self, text: str) -> Any:
+        return text
+
 
 @dataclass
 class Played:

@@ -57,6 +57,7 @@ JSON = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
         f'[{{"type": "function", "function": {JSON}}}]',
         f'{{"thought": "so", "tool_calls": [{{"function": {JSON}}}]}}',
         '{"function": {"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\"}"}}',
+        '<tools>\n{{"name": "get_weather", "arguments": {"city": "Paris"}}}\n</tools>',
         '{"action": "get_weather", "action_input": {"city": "Paris"}}',
         '{"tool": "functions.get_weather", "parameters": {"city": "Paris"}}',
         'Thought: so\nAction: get_weather\nAction Input: {"city": "Paris"}\nObservation: 3',

@@ -29,7 +29,8 @@ class CodeAgent(MultiStepAgent):
     Args:
         tools: What programs may call; they run on the host.
         model: Writes the programs.
-        prompt_templates: What the model is told; `code_agent.yaml` of this package by default.
+        prompt_templates: What the model is told; by default `code_agent.yaml` of this package, or
+            `structured_code_agent.yaml` with `use_structured_outputs_internally`.
         additional_authorized_imports: Modules that programs may import besides the standard library's that only
             compute: `"numpy"` (its submodules too), `"pkg.*"`, or `"*"` for all.
         planning_interval: Make a plan before the first step and every so many steps.
@@ -70,7 +71,8 @@ class CodeAgent(MultiStepAgent):
         super().__init__(
             tools=tools,
             model=model,
-            prompt_templates=prompt_templates or packaged_templates("code_agent"),
+            prompt_templates=prompt_templates
+            or packaged_templates("structured_code_agent" if use_structured_outputs_internally else "code_agent"),
             planning_interval=planning_interval,
             **kwargs,
         )

@@ -15,8 +15,8 @@ _NAME_KEYS = ("name", "tool_name", "tool", "function", "action")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "kwargs", "tool_arguments", "tool_input", "action_input", "input")
 _ANSWER_KEYS = ("final_answer", "answer")
 _MOST_OBJECTS = 20
-_SEPARATORS = re.compile(r"[ \n\t,;]*")
-_OBJECT = re.compile(r"[{\[]\s{0,100}[\"{\]}]")
+_SEPARATORS = re.compile(r"(?:[ \n\t,;}]|</?\w{1,30}>)*")
+_OBJECT = re.compile(r"[{\[](?=\s{0,100}[\"{\]}])")
 _ACTION = re.compile(
     r"^[ \t]*Action:[ \t]*`?([A-Za-z_][\w.-]*)`?[ \t]*\n[ \t]*Action Input:[ \t]*", re.MULTILINE | re.IGNORECASE
 )

@@ -119,10 +119,11 @@ def _ask(task: CodeTask, *, retry: int) -> Generator[Effect | Event, Any, Progra
     # Going in circles at temperature 0 goes on for ever; a warmer reply leaves the circle.
     temperature = wording.RETRY_TEMPERATURE if retry else None
     reply = yield _action(task, stops, temperature)
-    parsed = parse_reply(reply.text, task.tags)
+    structured = task.response_format is not None
+    parsed = parse_reply(reply.text, task.tags, structured=structured)
     if isinstance(parsed, Program) and len(stops) > 1 and _cut_inside_string(parsed.code):
         reply = yield _action(task, stops[:1], temperature)
-        parsed = parse_reply(reply.text, task.tags)
+        parsed = parse_reply(reply.text, task.tags, structured=structured)
     return parsed
 
 

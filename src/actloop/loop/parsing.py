@@ -74,12 +74,13 @@ class Misread:
     message: str
 
 
-def parse_reply(text: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Program | Misread:
+def parse_reply(text: str, tags: tuple[str, str] = DEFAULT_TAGS, *, structured: bool = False) -> Program | Misread:
     """Find the program in a model's reply.
 
     Args:
         text: The reply.
         tags: Opening and closing tag of a program; each is taken literally or as a regular expression.
+        structured: The model is asked for JSON with a thought and a program, and told so where there is none.
 
     Returns:
         The program, which may hold syntax errors when it is plain what was meant; or why there is none.
@@ -93,8 +94,8 @@ def parse_reply(text: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Program | Mi
         code = inner.code if isinstance(inner, Program) else parser.accepted(whole.code)
         return Program(code or tidied(whole.code), whole.thought or reasoning, whole.calls)
     found = _marked(text, tags, parser) or _bare(text, parser)
-    if found is None:
-        return Misread(_explanation(text, tags))
+    if found is None or (structured and isinstance(found, Misread)):
+        return Misread(_explanation(text, _RIGHT_JSON if structured else _right_reply(tags)))
     if isinstance(found, Program) and reasoning and not found.thought:
         return replace(found, thought=reasoning)
     return found
@@ -365,6 +366,9 @@ def _is_broken_off(code: str) -> bool:
     return at_end and ("unterminated string" in message or "expected an indented block" in message)
 
 
+_RIGHT_JSON = '{"thought": "one short sentence", "code": "answer = 6 * 7\\nfinal_answer(answer)"}'
+
+
 def _right_reply(tags: tuple[str, str]) -> str:
     return f"Thought: one short sentence\n{tags[0]}\nanswer = 6 * 7\nfinal_answer(answer)\n{tags[1]}"
 
@@ -376,9 +380,9 @@ def _broken_off(tags: tuple[str, str]) -> str:
     )
 
 
-def _explanation(text: str, tags: tuple[str, str]) -> str:
+def _explanation(text: str, right: str) -> str:
     what = "There is no program in your reply" if text.strip() else "Your reply is empty"
     return (
         f"{what}. If you know the answer, give it with final_answer in a program. "
-        f"A right reply looks like this:\n{_right_reply(tags)}"
+        f"A right reply looks like this:\n{right}"
     )
