@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actloop import CodeAgent, ScriptedModel, tool
-from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
 
 from .conftest import WAIT
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from actloop.screens.gradio import GradioUI
+    from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
 
     from .conftest import Listener
 
@@ -121,6 +121,7 @@ def ui(model: PageModel, tmp_path_factory: pytest.TempPathFactory) -> Generator[
 @pytest.fixture(scope="module")
 def address(ui: GradioUI) -> str:
     assert ui.page is not None
+    assert ui.page.local_url is not None
     return ui.page.local_url
 
 
@@ -256,7 +257,8 @@ def test_hostile_output_neither_runs_nor_leaks(visit: Callable[[], Page], model:
         f"[click](javascript:window.hacked=3) <iframe src='{address}/frame'></iframe> ![r][r]\n\n[r]: {address}/ref\n"
         f"<style>@import '{address}/css'; body {{ background: url({address}/bg) }}</style>"
         f"```mermaid\ngraph TD; A-->B\n```\n"
-        f"<code>\nfinal_answer('''<svg onload='window.hacked=4'></svg> ![b]({address}/answer) <b id=bold>b</b>''')\n</code>"
+        f"<code>\nfinal_answer('''<svg onload='window.hacked=4'></svg> ![b]({address}/answer)"
+        " <b id=bold>b</b>''')\n</code>"
     )
     page = visit()
     ask(page, "hostile")

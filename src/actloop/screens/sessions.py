@@ -50,13 +50,13 @@ class Visitor:
             All messages of the chat, whenever they have changed. A run that fails says so in the last of them.
         """
         self.is_busy = True
-        changed = asyncio.Event()
+        log, changed = self.log, asyncio.Event()
 
         async def work() -> None:
             items = self.agent.astream(task, reset=reset, images=images or None, additional_args=variables or None)
             async with aclosing(items) as stream:
                 async for item in stream:
-                    if self.log.add(item):
+                    if log.add(item):
                         changed.set()
 
         # The run goes on by itself, so that the chat shows what there is also while the run waits.
@@ -67,14 +67,14 @@ class Visitor:
                 await changed.wait()
                 changed.clear()
                 yield self.log.messages()
-                await asyncio.sleep(self.log.pause)
+                await asyncio.sleep(log.pause)
         finally:
             run.cancel()
             (ended,) = await asyncio.gather(run, return_exceptions=True)
             self.is_busy = False
             self.seen = time.monotonic()
             if ended is not None:
-                self.log.break_off(_end(ended))
+                log.break_off(_end(ended))
         yield self.log.messages()
 
     def stop(self) -> None:
