@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from actloop.tools.names import python_name
 from actloop.tools.schema import AUTHORIZED_TYPES, COMPOSITE, Schema
 from actloop.tools.signature import tool_signature
-from actloop.values.arguments import remember_arguments
 from actloop.tools.streaming import gathered, is_async_function
+from actloop.values.arguments import remember_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable

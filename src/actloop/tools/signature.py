@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import typing
+from collections import abc
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -155,7 +156,10 @@ def type_hints(function: Callable[..., Any], signature: inspect.Signature) -> di
 def _hints_one_by_one(target: Any, signature: inspect.Signature) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     code: Any = inspect.unwrap(target)
-    names: dict[str, Any] = dict(getattr(code, "__globals__", {}))
+    # Names that a module imports for type checkers only are mostly these.
+    names: dict[str, Any] = {name: getattr(abc, name) for name in abc.__all__}
+    names |= {name: getattr(typing, name) for name in ("Any", "Literal", "Annotated", "Optional", "Union")}
+    names |= getattr(code, "__globals__", {})
     closure = getattr(code, "__closure__", None) or ()
     for name, cell in zip(getattr(getattr(code, "__code__", None), "co_freevars", ()), closure, strict=False):
         try:
