@@ -59,7 +59,7 @@ def json_line(run_id: str, event: Event) -> str:
 
 def run_task(settings: Settings, task: str) -> int:
     """Run one task; returns the exit code."""
-    with open_agent(settings, makemake_logger(settings)) as agent:
+    with open_agent(settings, make_logger(settings)) as agent:
         return run_agent(agent, task, reset=True)
 
 
@@ -88,7 +88,7 @@ def make_logger(settings: Settings) -> AgentLogger:
 
 def converse(settings: Settings) -> int:
     """Read tasks from the terminal until the user leaves; returns the exit code of the last run."""
-    with open_agent(settings, makemake_logger(settings)) as agent, _history():
+    with open_agent(settings, make_logger(settings)) as agent, _history():
         console = agent.logger.console
         if sys.stdin.isatty():
             console.print("actloop: write a task. /help tells more, /quit leaves.", style="dim")
