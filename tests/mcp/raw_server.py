@@ -33,9 +33,9 @@ def tool(name: str, properties: dict[str, Any] | None = None, **more: Any) -> di
 
 
 def tools() -> list[dict[str, Any]]:
-    if MODE == "hostile-tools":
+    if MODE in ("hostile-tools", "abyss"):
         deep: dict[str, Any] = {"type": "object"}
-        for _ in range(100):
+        for _ in range(80 if MODE == "hostile-tools" else 200):
             deep = {"type": "object", "properties": {"a": deep}}
         doubling: dict[str, Any] = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
         doubling["d40"] = {"type": "null"}
@@ -47,7 +47,7 @@ def tools() -> list[dict[str, Any]]:
             tool("1st tool"),
             tool("get-it"),
             tool("get_it"),
-            tool("wild", {"a": {"type": "nonsense"}, "b": {}, "c": {"type": ["string", "null"]}, "d": 7, "\n": {}}),
+            tool("wild", {"a": {"type": "nonsense"}, "b": {}, "c": {"type": ["string", "null"]}, "d": True, "\n": {}}),
             tool("deep", {"a": deep}),
             {**tool("doubling"), "inputSchema": doubled},
             tool("wide", {f"a{n}": {"type": "string", "enum": [LONG[:1000]]} for n in range(1000)}),

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from .conftest import Diary
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
-
 PROGRAM = """<code>
 from concurrent.futures import ThreadPoolExecutor
 import asyncio
@@ -123,6 +121,8 @@ def test_a_failing_tool_is_an_exception_in_the_program(tools: list[Any]) -> None
 
 
 def test_tools_are_told_of_in_the_prompt(tools: list[Any]) -> None:
-    with coder(tools) as agent:
-        assert "def add(a: int | None = None, b: int | None = None) -> str:" in agent.system_prompt
+    with coder(tools, "<code>final_answer(1)</code>") as agent:
+        agent.run("Anything.")
+        told = "\n".join(message.text for message in agent.write_memory_to_messages())
+        assert "def add(a: int | None = None, b: int | None = None) -> str:" in told
         assert agent.managed_agents == {}

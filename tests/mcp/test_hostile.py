@@ -52,6 +52,11 @@ def test_a_server_that_lists_tools_without_end_is_refused(raw: Callable[..., Any
         MCPClient(raw("endless"), {"max_tools": 100})
 
 
+def test_an_answer_nested_too_deep_is_an_error_at_once(raw: Callable[..., Any]) -> None:
+    with pytest.raises(MCPToolError, match="nested too deep"):
+        MCPClient(raw("abyss"))
+
+
 def test_lines_that_are_no_messages_are_skipped(raw: Callable[..., Any]) -> None:
     with MCPClient(raw("chatty")) as tools:
         assert {tool.name: tool for tool in tools}["add"](1, 1) == "2"
@@ -110,6 +115,8 @@ def test_schemas_keep_what_models_need() -> None:
         "title": {"type": "string", "description": "", "nullable": True},
         "plain": {"description": "Anything.", "type": "any", "nullable": True},
     }
-    for nothing in (None, 7, [], "x", {}, {"properties": 3}):
+    nothings: list[Any] = [None, 7, [], "x", {}]
+    for nothing in nothings:
         assert tool_inputs(nothing) == {}
         assert output_schema(nothing) is None
+    assert tool_inputs({"properties": 3}) == {}

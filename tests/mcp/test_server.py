@@ -46,9 +46,9 @@ def note(line: str) -> str:
     return "noted"
 
 def reply(messages, **options):
-    text = messages[-1].text
-    task = next(m.text for m in messages if "TASK:" in m.text).split("TASK:", 1)[1]
-    program = task.split("THEN")[min(sum(m.role == MessageRole.ASSISTANT for m in messages), task.count("THEN"))]
+    begun = next(number for number, m in enumerate(messages) if "TASK:" in m.text)
+    parts = messages[begun].text.split("TASK:", 1)[1].split("THEN")
+    program = parts[sum(m.role == MessageRole.ASSISTANT for m in messages[begun:])]
     return f"<code>{program}</code>"
 
 agent = CodeAgent([note], ScriptedModel(reply), name="coder", description="Runs programs.", journal=None, max_steps=3)

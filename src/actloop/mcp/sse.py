@@ -13,7 +13,9 @@ from urllib.parse import urljoin, urlsplit
 import anyio
 import httpx2
 from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, JSONRPCRequest, jsonrpc_message_adapter
+from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, JSONRPCRequest
+
+from actloop.mcp.messages import read_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -80,11 +82,9 @@ async def _receive(
             async for event in events:
                 if event.event != "message" or not event.data:
                     continue
-                try:
-                    message = jsonrpc_message_adapter.validate_json(event.data, by_name=False)
-                except ValueError:
-                    continue  # no message: as if it had not been sent
-                await inward.send(SessionMessage(message))
+                message = read_message(event.data)
+                if message is not None:
+                    await inward.send(message)
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             fault(f"{type(error).__name__}: {error}")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+
+from actloop.mcp.messages import read_message
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -105,16 +106,15 @@ class StdioTransport:
                 except asyncio.LimitOverrunError:
                     self.fault = f"it sent a message of more than {self._limit} bytes"
                     break
-                try:
-                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValueError:
+                message = read_message(line)
+                if message is None:
                     garbage += bool(line.strip())
                     if garbage > _MOST_GARBAGE:
                         self.fault = f"it wrote more than {_MOST_GARBAGE} lines that are no messages to its output"
                         break
                     continue
                 try:
-                    await inward.send(SessionMessage(message))
+                    await inward.send(message)
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                     break
         with suppress(OSError):  # a process that still writes could not end
