@@ -281,13 +281,24 @@ def summary_request(
     """
     told: list[ChatMessage] = [view.summary_message()] if view.summary else []
     told.extend(message for step in steps for message in view.messages(step))
-    share = max(limit // max(len(told), 1), 80)
-    lines = [f"{message.role.value}: {_cut(_all_text(message), share)}" for message in told]
+    texts = [_all_text(message) for message in told]
+    share = _fair_share(list(map(len, texts)), limit)
+    lines = [f"{message.role.value}: {_cut(text, share)}" for message, text in zip(told, texts, strict=True)]
     # One text, not turns of a conversation: nothing in it asks for a program.
-    record = "\n\n".join(lines)
+    record = "\n\n".join(lines).replace("</record", "< /record")
     asked = f"This is a record of work so far:\n\n<record>\n{record}\n</record>\n\n{prompt}\nAt most {room} characters."
     own = [message for message in system if message.role is MessageRole.SYSTEM]
     return [*own, ChatMessage(role=MessageRole.USER, content=[{"type": "text", "text": asked}])]
+
+
+def _fair_share(lengths: list[int], limit: int) -> int:
+    """Characters that each text may have so that all take about `limit`; short ones leave theirs to the others."""
+    left, count = limit, len(lengths)
+    for length in sorted(lengths):
+        if length * count >= left:
+            return max(left // count, 80)
+        left, count = left - length, count - 1
+    return max(lengths, default=0)
 
 
 def summary_text(reply: str, count: int, room: int) -> str:

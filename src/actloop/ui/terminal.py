@@ -72,6 +72,9 @@ class TerminalScreen:
             case events.ModelReplied():
                 self._live_reply().end()
                 self._reply, self._usage = event, event.message.token_usage
+            case events.Compacted():
+                did = "were cut" if event.summary is None else "gave way to a summary"
+                self._line(f"The conversation nears the model's window: its oldest steps {did}.", "dim")
             case events.PlanMade():
                 self._take_reply()
                 self._line("Plan" if event.first else "New plan", "bold")
