@@ -12,119 +12,150 @@ if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent as MultiStepAgent
     from actloop.agents.code import CodeAgent as CodeAgent
     from actloop.agents.managed import ManagedAgent as ManagedAgent
-    from actloop.agents.prompting import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
-    from actloop.agents.prompting import FinalAnswerPromptTemplate as FinalAnswerPromptTemplate
-    from actloop.agents.prompting import ManagedAgentPromptTemplate as ManagedAgentPromptTemplate
-    from actloop.agents.prompting import PlanningPromptTemplate as PlanningPromptTemplate
-    from actloop.agents.prompting import PromptTemplates as PromptTemplates
-    from actloop.agents.prompting import populate_template as populate_template
+    from actloop.agents.prompting import (
+        EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES,
+        FinalAnswerPromptTemplate as FinalAnswerPromptTemplate,
+        ManagedAgentPromptTemplate as ManagedAgentPromptTemplate,
+        PlanningPromptTemplate as PlanningPromptTemplate,
+        PromptTemplates as PromptTemplates,
+        populate_template as populate_template,
+    )
     from actloop.agents.result import RunResult as RunResult
     from actloop.agents.tool_calling import ToolCallingAgent as ToolCallingAgent
-    from actloop.errors import AgentError as AgentError
-    from actloop.errors import AgentExecutionError as AgentExecutionError
-    from actloop.errors import AgentGenerationError as AgentGenerationError
-    from actloop.errors import AgentInterruptedError as AgentInterruptedError
-    from actloop.errors import AgentMaxStepsError as AgentMaxStepsError
-    from actloop.errors import AgentParsingError as AgentParsingError
-    from actloop.errors import AgentToolCallError as AgentToolCallError
-    from actloop.errors import AgentToolExecutionError as AgentToolExecutionError
-    from actloop.errors import InterpreterError as InterpreterError
-    from actloop.errors import MissingExtraError as MissingExtraError
-    from actloop.errors import ProtocolError as ProtocolError
-    from actloop.errors import SandboxUnavailableError as SandboxUnavailableError
-    from actloop.executors.local import CodeOutput as CodeOutput
-    from actloop.executors.local import LocalPythonExecutor as LocalPythonExecutor
-    from actloop.executors.local import LocalPythonInterpreter as LocalPythonInterpreter
-    from actloop.executors.local import PythonExecutor as PythonExecutor
-    from actloop.executors.local import UnsafeInProcessExecutor as UnsafeInProcessExecutor
-    from actloop.executors.local import evaluate_python_code as evaluate_python_code
+    from actloop.errors import (
+        AgentError as AgentError,
+        AgentExecutionError as AgentExecutionError,
+        AgentGenerationError as AgentGenerationError,
+        AgentInterruptedError as AgentInterruptedError,
+        AgentMaxStepsError as AgentMaxStepsError,
+        AgentParsingError as AgentParsingError,
+        AgentToolCallError as AgentToolCallError,
+        AgentToolExecutionError as AgentToolExecutionError,
+        InterpreterError as InterpreterError,
+        MissingExtraError as MissingExtraError,
+        ProtocolError as ProtocolError,
+        SandboxUnavailableError as SandboxUnavailableError,
+    )
+    from actloop.executors.local import (
+        CodeOutput as CodeOutput,
+        LocalPythonExecutor as LocalPythonExecutor,
+        LocalPythonInterpreter as LocalPythonInterpreter,
+        PythonExecutor as PythonExecutor,
+        UnsafeInProcessExecutor as UnsafeInProcessExecutor,
+        evaluate_python_code as evaluate_python_code,
+    )
+    from actloop.executors.remote import (
+        BlaxelExecutor as BlaxelExecutor,
+        DockerExecutor as DockerExecutor,
+        E2BExecutor as E2BExecutor,
+        LocalDockerExecutor as LocalDockerExecutor,
+        ModalExecutor as ModalExecutor,
+        RemotePythonExecutor as RemotePythonExecutor,
+        WasmExecutor as WasmExecutor,
+    )
     from actloop.executors.session import SandboxLimits as SandboxLimits
-    from actloop.guest import BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES
-    from actloop.guest import Opaque as Opaque
-    from actloop.guest import Record as Record
-    from actloop.journal import Journal as Journal
-    from actloop.journal import MemoryJournal as MemoryJournal
-    from actloop.journal import default_journal as default_journal
+    from actloop.guest import BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES, Opaque as Opaque, Record as Record
+    from actloop.journal import Journal as Journal, MemoryJournal as MemoryJournal, default_journal as default_journal
     from actloop.mcp.client import MCPClient as MCPClient
     from actloop.mcp.server import serve_agent as serve_agent
     from actloop.memory.callbacks import CallbackRegistry as CallbackRegistry
     from actloop.memory.compaction import ContextLimit as ContextLimit
     from actloop.memory.memory import AgentMemory as AgentMemory
-    from actloop.memory.steps import ActionOutput as ActionOutput
-    from actloop.memory.steps import ActionStep as ActionStep
-    from actloop.memory.steps import FinalAnswerStep as FinalAnswerStep
-    from actloop.memory.steps import MemoryStep as MemoryStep
-    from actloop.memory.steps import PlanningStep as PlanningStep
-    from actloop.memory.steps import SystemPromptStep as SystemPromptStep
-    from actloop.memory.steps import TaskStep as TaskStep
-    from actloop.memory.steps import ToolCall as ToolCall
-    from actloop.memory.steps import ToolOutput as ToolOutput
+    from actloop.memory.steps import (
+        ActionOutput as ActionOutput,
+        ActionStep as ActionStep,
+        FinalAnswerStep as FinalAnswerStep,
+        MemoryStep as MemoryStep,
+        PlanningStep as PlanningStep,
+        SystemPromptStep as SystemPromptStep,
+        TaskStep as TaskStep,
+        ToolCall as ToolCall,
+        ToolOutput as ToolOutput,
+    )
     from actloop.models.anthropic import AnthropicModel as AnthropicModel
-    from actloop.models.azure import AzureOpenAIModel as AzureOpenAIModel
-    from actloop.models.azure import AzureOpenAIServerModel as AzureOpenAIServerModel
-    from actloop.models.base import CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT
-    from actloop.models.base import REMOVE_PARAMETER as REMOVE_PARAMETER
-    from actloop.models.base import Model as Model
-    from actloop.models.base import parse_json_if_needed as parse_json_if_needed
-    from actloop.models.bedrock import AmazonBedrockModel as AmazonBedrockModel
-    from actloop.models.bedrock import AmazonBedrockServerModel as AmazonBedrockServerModel
-    from actloop.models.conversion import get_clean_message_list as get_clean_message_list
-    from actloop.models.conversion import tool_role_conversions as tool_role_conversions
+    from actloop.models.azure import (
+        AzureOpenAIModel as AzureOpenAIModel,
+        AzureOpenAIServerModel as AzureOpenAIServerModel,
+    )
+    from actloop.models.base import (
+        CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT,
+        REMOVE_PARAMETER as REMOVE_PARAMETER,
+        Model as Model,
+        parse_json_if_needed as parse_json_if_needed,
+    )
+    from actloop.models.bedrock import (
+        AmazonBedrockModel as AmazonBedrockModel,
+        AmazonBedrockServerModel as AmazonBedrockServerModel,
+    )
+    from actloop.models.conversion import (
+        get_clean_message_list as get_clean_message_list,
+        tool_role_conversions as tool_role_conversions,
+    )
     from actloop.models.fallback import FallbackModel as FallbackModel
     from actloop.models.inference import InferenceClientModel as InferenceClientModel
-    from actloop.models.litellm import LiteLLMModel as LiteLLMModel
-    from actloop.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
+    from actloop.models.litellm import LiteLLMModel as LiteLLMModel, LiteLLMRouterModel as LiteLLMRouterModel
     from actloop.models.local import LocalModel as LocalModel
-    from actloop.models.openai import ApiModel as ApiModel
-    from actloop.models.openai import OpenAIModel as OpenAIModel
-    from actloop.models.openai import OpenAIServerModel as OpenAIServerModel
-    from actloop.models.retry import ModelRequestError as ModelRequestError
-    from actloop.models.retry import RateLimiter as RateLimiter
-    from actloop.models.retry import RetryPolicy as RetryPolicy
+    from actloop.models.openai import (
+        ApiModel as ApiModel,
+        OpenAIModel as OpenAIModel,
+        OpenAIServerModel as OpenAIServerModel,
+    )
+    from actloop.models.retry import (
+        ModelRequestError as ModelRequestError,
+        RateLimiter as RateLimiter,
+        RetryPolicy as RetryPolicy,
+    )
     from actloop.models.scripted import ScriptedModel as ScriptedModel
-    from actloop.models.switch import allow_real_requests as allow_real_requests
-    from actloop.models.switch import forbid_real_requests as forbid_real_requests
+    from actloop.models.switch import (
+        allow_real_requests as allow_real_requests,
+        forbid_real_requests as forbid_real_requests,
+    )
     from actloop.screens.chat import stream_to_gradio as stream_to_gradio
     from actloop.screens.gradio import GradioUI as GradioUI
-    from actloop.tools.base import BaseTool as BaseTool
-    from actloop.tools.base import Tool as Tool
+    from actloop.tools.base import BaseTool as BaseTool, Tool as Tool
     from actloop.tools.collection import ToolCollection as ToolCollection
     from actloop.tools.decorator import tool as tool
-    from actloop.tools.default import TOOL_MAPPING as TOOL_MAPPING
-    from actloop.tools.default import PythonInterpreterTool as PythonInterpreterTool
-    from actloop.tools.default import UserInputTool as UserInputTool
+    from actloop.tools.default import (
+        TOOL_MAPPING as TOOL_MAPPING,
+        PythonInterpreterTool as PythonInterpreterTool,
+        UserInputTool as UserInputTool,
+    )
     from actloop.tools.final_answer import FinalAnswerTool as FinalAnswerTool
     from actloop.tools.foreign.gradio import GradioTool as GradioTool
-    from actloop.tools.loading import launch_gradio_demo as launch_gradio_demo
-    from actloop.tools.loading import load_tool as load_tool
+    from actloop.tools.loading import launch_gradio_demo as launch_gradio_demo, load_tool as load_tool
     from actloop.tools.pipeline import PipelineTool as PipelineTool
     from actloop.tools.speech import SpeechToTextTool as SpeechToTextTool
-    from actloop.tools.types import AgentAudio as AgentAudio
-    from actloop.tools.types import AgentImage as AgentImage
-    from actloop.tools.types import AgentText as AgentText
-    from actloop.tools.types import AgentType as AgentType
-    from actloop.tools.types import handle_agent_output_types as handle_agent_output_types
-    from actloop.tools.validation import AUTHORIZED_TYPES as AUTHORIZED_TYPES
-    from actloop.tools.validation import validate_tool_arguments as validate_tool_arguments
+    from actloop.tools.types import (
+        AgentAudio as AgentAudio,
+        AgentImage as AgentImage,
+        AgentText as AgentText,
+        AgentType as AgentType,
+        handle_agent_output_types as handle_agent_output_types,
+    )
+    from actloop.tools.validation import (
+        AUTHORIZED_TYPES as AUTHORIZED_TYPES,
+        validate_tool_arguments as validate_tool_arguments,
+    )
     from actloop.tools.web.fetch import Fetcher as Fetcher
     from actloop.tools.web.pages import VisitWebpageTool as VisitWebpageTool
-    from actloop.tools.web.search import ApiWebSearchTool as ApiWebSearchTool
-    from actloop.tools.web.search import DuckDuckGoSearchTool as DuckDuckGoSearchTool
-    from actloop.tools.web.search import GoogleSearchTool as GoogleSearchTool
-    from actloop.tools.web.search import WebSearchTool as WebSearchTool
+    from actloop.tools.web.search import (
+        ApiWebSearchTool as ApiWebSearchTool,
+        DuckDuckGoSearchTool as DuckDuckGoSearchTool,
+        GoogleSearchTool as GoogleSearchTool,
+        WebSearchTool as WebSearchTool,
+    )
     from actloop.tools.web.wikipedia import WikipediaSearchTool as WikipediaSearchTool
-    from actloop.ui.logger import AgentLogger as AgentLogger
-    from actloop.ui.logger import LogLevel as LogLevel
-    from actloop.ui.logger import Monitor as Monitor
-    from actloop.values.messages import ChatMessage as ChatMessage
-    from actloop.values.messages import ChatMessageStreamDelta as ChatMessageStreamDelta
-    from actloop.values.messages import ChatMessageToolCall as ChatMessageToolCall
-    from actloop.values.messages import ChatMessageToolCallFunction as ChatMessageToolCallFunction
-    from actloop.values.messages import ChatMessageToolCallStreamDelta as ChatMessageToolCallStreamDelta
-    from actloop.values.messages import MessageRole as MessageRole
-    from actloop.values.messages import agglomerate_stream_deltas as agglomerate_stream_deltas
-    from actloop.values.usage import Timing as Timing
-    from actloop.values.usage import TokenUsage as TokenUsage
+    from actloop.ui.logger import AgentLogger as AgentLogger, LogLevel as LogLevel, Monitor as Monitor
+    from actloop.values.messages import (
+        ChatMessage as ChatMessage,
+        ChatMessageStreamDelta as ChatMessageStreamDelta,
+        ChatMessageToolCall as ChatMessageToolCall,
+        ChatMessageToolCallFunction as ChatMessageToolCallFunction,
+        ChatMessageToolCallStreamDelta as ChatMessageToolCallStreamDelta,
+        MessageRole as MessageRole,
+        agglomerate_stream_deltas as agglomerate_stream_deltas,
+    )
+    from actloop.values.usage import Timing as Timing, TokenUsage as TokenUsage
 
 __version__ = "0.1.0"
 
@@ -163,6 +194,15 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "PythonExecutor",
         "UnsafeInProcessExecutor",
         "evaluate_python_code",
+    ),
+    "actloop.executors.remote": (
+        "BlaxelExecutor",
+        "DockerExecutor",
+        "E2BExecutor",
+        "LocalDockerExecutor",
+        "ModalExecutor",
+        "RemotePythonExecutor",
+        "WasmExecutor",
     ),
     "actloop.executors.session": ("SandboxLimits",),
     "actloop.guest": (

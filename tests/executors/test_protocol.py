@@ -11,8 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors.guest_session import GuestSession

@@ -6,8 +6,7 @@ import ast
 import textwrap
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actloop.loop.parsing import Misread, Program, parse_reply
 from actloop.loop.wording import same_program

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tests.tools.strategies import schemas
 
 from actloop.tools.base import Tool

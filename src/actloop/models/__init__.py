@@ -1,1 +1,48 @@
-"""Language models behind one interface."""
+"""Language models behind one interface.
+
+The names that smolagents has in its module `models` can be imported from here, too; `actloop` has them all.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actloop import (
+        CODEAGENT_RESPONSE_FORMAT as CODEAGENT_RESPONSE_FORMAT,
+        REMOVE_PARAMETER as REMOVE_PARAMETER,
+        AmazonBedrockModel as AmazonBedrockModel,
+        AmazonBedrockServerModel as AmazonBedrockServerModel,
+        AnthropicModel as AnthropicModel,
+        ApiModel as ApiModel,
+        AzureOpenAIModel as AzureOpenAIModel,
+        AzureOpenAIServerModel as AzureOpenAIServerModel,
+        ChatMessage as ChatMessage,
+        ChatMessageStreamDelta as ChatMessageStreamDelta,
+        ChatMessageToolCall as ChatMessageToolCall,
+        ChatMessageToolCallFunction as ChatMessageToolCallFunction,
+        ChatMessageToolCallStreamDelta as ChatMessageToolCallStreamDelta,
+        FallbackModel as FallbackModel,
+        InferenceClientModel as InferenceClientModel,
+        LiteLLMModel as LiteLLMModel,
+        LiteLLMRouterModel as LiteLLMRouterModel,
+        LocalModel as LocalModel,
+        MessageRole as MessageRole,
+        MLXModel as MLXModel,
+        Model as Model,
+        OpenAIModel as OpenAIModel,
+        OpenAIServerModel as OpenAIServerModel,
+        ScriptedModel as ScriptedModel,
+        TransformersModel as TransformersModel,
+        VLLMModel as VLLMModel,
+        agglomerate_stream_deltas as agglomerate_stream_deltas,
+        get_clean_message_list as get_clean_message_list,
+        parse_json_if_needed as parse_json_if_needed,
+        tool_role_conversions as tool_role_conversions,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        import actloop
+
+        if name not in actloop.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(actloop, name)

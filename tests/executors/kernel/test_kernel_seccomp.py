@@ -6,8 +6,7 @@ import errno
 import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actloop.executors.kernel import seccomp, syscalls
 from actloop.executors.kernel.seccomp import ALLOW, ARCHITECTURES, ERRNO, KILL
