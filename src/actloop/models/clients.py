@@ -9,6 +9,7 @@ import asyncio
 import functools
 import importlib
 import os
+import threading
 import time
 import weakref
 from contextlib import suppress
@@ -38,6 +39,7 @@ class Clients:
     def __init__(self, owner: object, make: Callable[..., Any]) -> None:
         self._make = make
         self._blocking: dict[tuple[Any, ...], Any] = {}
+        self._locks: dict[int, threading.Lock] = {}
         self._keepers: Keepers = weakref.WeakKeyDictionary()
         weakref.finalize(owner, _close_all, self._blocking)
 
@@ -46,10 +48,11 @@ class Clients:
         key = (os.getpid(), *arguments)
         known = self._blocking.get(key)
         if known is None:
-            made = self._make(False, *arguments)
-            known = self._blocking.setdefault(key, made)  # without a lock: one could be held while another forks
-            if known is not made:
-                made.close()
+            # A lock for each process: one that is held while another thread forks is never released in the child.
+            with self._locks.setdefault(os.getpid(), threading.Lock()):
+                known = self._blocking.get(key)
+                if known is None:
+                    known = self._blocking[key] = self._make(False, *arguments)
         return known
 
     async def asynchronous(self, *arguments: Any) -> Any:

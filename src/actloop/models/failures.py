@@ -117,7 +117,7 @@ def explained(sdk: ModuleType, http: ModuleType, where: str, seconds: float) -> 
         raise broken(where, f"it is not valid JSON ({error})") from error
     except sdk.APIError as error:
         raise failed_in_stream(where, error.body, error.message) from error
-    except base as error:
+    except (base, ValueError) as error:
         raise AgentGenerationError(f"No request to {where} could be made: {error}") from error
 
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 def get(value: object, name: str) -> Any:
     """A field of a mapping or of an object; None where there is none."""
-    if isinstance(value, dict):
+    own: dict[str, Any] = getattr(value, "__dict__", {})
+    if name not in own and isinstance(value, dict):  # some are both, and their attributes know more
         return cast("dict[str, Any]", value).get(name)
     return getattr(value, name, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import json
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,8 @@ class InferenceClientModel(ServiceModel):
 
     @contextmanager
     def _explained(self) -> Generator[None]:
-        errors: Any = _import_hub().errors
+        _import_hub()
+        errors: Any = importlib.import_module("huggingface_hub.errors")
         http: Any = http_library(errors.HfHubHTTPError)
         where = self._where
         try:
@@ -177,6 +179,8 @@ class InferenceClientModel(ServiceModel):
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise broken(where, f"it is not valid JSON ({error})") from error
         except ValueError as error:
+            if str(error).startswith("Invalid data type"):  # what the SDK says of an answer that is no object
+                raise broken(where, "it is no JSON object") from error
             raise AgentGenerationError(f"No request to {where} could be made: {error}") from error
 
     @property
