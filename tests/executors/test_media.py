@@ -13,7 +13,10 @@ import pytest
 
 from actloop import CodeAgent, LogLevel, ScriptedModel, Tool
 from actloop.guest import Audio, Decoder, EncodeError, Encoder, WireError
+from actloop.journal.encoding import encode
 from actloop.tools.types import AgentAudio, AgentImage
+from actloop.values.events import RunFinished
+from actloop.values.media import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +61,24 @@ def test_an_image_is_not_decoded_on_the_way() -> None:
     assert image.size == (5, 4)
     with pytest.raises((OSError, SyntaxError)):
         image.load()
+
+
+def test_an_image_that_is_only_passed_on_is_never_decoded() -> None:
+    data = png(7_000, 7_000, b"not 147 MB of pixels")
+    image = AgentImage(decoded(data))
+    assert described(image) == "<image of 7000 x 7000 pixels, RGB>"
+    encoder = Encoder()
+    encoder.value(image)
+    assert encoder.blobs == [data]
+    assert encode(RunFinished(state="success", answer=image)).count("iVBOR") == 1
+
+
+def test_an_image_that_was_changed_is_encoded_anew() -> None:
+    image = decoded(png())
+    image.putpixel((0, 0), (1, 2, 3))
+    encoder = Encoder()
+    encoder.value(image)
+    assert decoded(encoder.blobs[0]).getpixel((0, 0)) == (1, 2, 3)
 
 
 def test_many_images_share_one_limit() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .decoders import field_of, numbers_of, spread, zone_of
 from .values import Opaque, WireError
-from .wire import DTYPE, PANDAS_DTYPES, TAG
+from .wire import AS_SENT, DTYPE, PANDAS_DTYPES, TAG
 
 if TYPE_CHECKING:
     from .decode import Decoder
@@ -41,8 +41,10 @@ def decode_image(decoder: Decoder, fields: dict[str, Any]) -> Any:
     if decoder.pixels < 0:
         raise WireError("the images are too large")
     image.verify()  # the checksums of all parts; afterwards the file must be opened again
-    # The pixels are decoded when someone looks at them: most images are only passed on.
-    return module.open(io.BytesIO(data), formats=["PNG"])
+    # The pixels are decoded when someone looks at them: most images are only passed on, as the bytes that they are.
+    image = module.open(io.BytesIO(data), formats=["PNG"])
+    setattr(image, AS_SENT, data)
+    return image
 
 
 def _array(data: bytes, kind: str, shape: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .encoders import encode_datetime, encode_timedelta
 from .values import EncodeError
-from .wire import DTYPE, PANDAS_DTYPES, SHORT, TAG
+from .wire import AS_SENT, DTYPE, PANDAS_DTYPES, SHORT, TAG
 
 if TYPE_CHECKING:
     from .encode import Encoder
@@ -28,6 +28,11 @@ def encode_image(encoder: Encoder, value: Any) -> Any:
 
 def _png(value: Any) -> Any:
     import io
+
+    value = value.to_raw() if hasattr(value, "to_raw") else value  # the host's own class wraps an image
+    own: dict[str, Any] = vars(value)
+    if AS_SENT in own and own.get("_im", value) is None:  # Pillow sets it when the pixels are decoded
+        return own[AS_SENT]
 
     if value.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
         value = value.convert("RGBA" if "A" in value.getbands() or "a" in value.getbands() else "RGB")

@@ -24,6 +24,8 @@ MAX_RATIO = 4096  # bytes of a fraction's numerator or denominator: reducing a f
 MAX_SAMPLE_RATE = 1_000_000  # a second
 PIXELS = 2  # of all images of a message, for each byte that it may take
 TAG = "$"
+AS_SENT = "_actloop_as_sent"
+"""Attribute of an image that came over the wire: the bytes of it, as long as its pixels were not decoded."""
 PANDAS_DTYPES = {"object", "str", "string", "boolean", "Float32", "Float64"} | {
     f"{sign}nt{size}" for sign in ("I", "UI") for size in (8, 16, 32, 64)
 }

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _MOST = 8
 """Images of one step that the model is shown."""
 
+_MOST_PIXELS = 16 * 1024 * 1024
+"""Pixels of an image that is decoded and encoded for the model; a larger one is only described."""
+
 
 def showing_images(loop: Loop) -> Loop:
     """The same loop, whose steps show the model the images that came of them, besides describing them."""
@@ -37,9 +40,18 @@ def showing_images(loop: Loop) -> Loop:
 
 
 def _images_of(outcome: Any) -> list[Any]:
-    if isinstance(outcome, Execution):
-        return [] if outcome.answered else images_in(outcome.output)
-    if isinstance(outcome, list):
-        calls = [call for call in cast("list[Any]", outcome) if isinstance(call, CallOutcome) and not call.final]
-        return [image for call in calls for image in images_in(call.value)]
-    return []
+    values: list[Any] = []
+    if isinstance(outcome, Execution) and not outcome.answered:
+        values = [outcome.output]
+    elif isinstance(outcome, list):
+        calls = cast("list[Any]", outcome)
+        values = [call.value for call in calls if isinstance(call, CallOutcome) and not call.final]
+    return [image for value in values for image in images_in(value) if _can_be_sent(image)]
+
+
+def _can_be_sent(image: Any) -> bool:
+    try:
+        width, height = image.size
+    except Exception:  # the file of an image that is read only now
+        return False
+    return 0 < width * height <= _MOST_PIXELS

@@ -92,6 +92,8 @@ class AgentImage(AgentType, PIL.Image.Image):
         if "_raw" not in own or "_size" in own or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raw = self.to_raw()
+        if name in ("_size", "_mode"):
+            return getattr(raw, name)  # what the header says needs no pixels
         self.__dict__ = {**raw.copy().__dict__, "format": raw.format, **own}
         return getattr(self, name)
 
