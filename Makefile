@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LITELLM := .venv-litellm
 TASK ?= How many prime numbers are there below 1000, and what is their sum?
 CODE := src tests scripts $(wildcard benchmarks evaluation examples)
 
@@ -17,10 +18,12 @@ demo: $(VENV)/.installed ## Ask the embedded model a question; its code runs in 
 	@$(BIN)/actloop fetch-model > /dev/null
 	@$(BIN)/actloop "$(TASK)"
 
-test: $(VENV)/.developed ## Everything CI runs: formatting, lint, strict types, tests.
+test: $(VENV)/.developed $(LITELLM)/.developed ## Everything CI runs: formatting, lint, strict types, tests.
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/actloop fetch-model > /dev/null
+	@sh scripts/get_browser.sh $(BIN)
 	$(BIN)/pytest
+	$(LITELLM)/bin/pytest tests/models/test_litellm.py tests/models/test_openai.py
 
 lint: $(VENV)/.developed ## Formatting, lint and strict types.
 	$(BIN)/ruff format --check $(CODE)
@@ -41,7 +44,7 @@ docs: $(VENV)/.documented ## Build the documentation into site/.
 	@$(BIN)/python scripts/build_docs.py
 
 clean: ## Remove the environment and what was built; the model stays in the user's cache.
-	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LITELLM) build dist site .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each of these stands for an environment with more in it; pip's own words are shown only when it fails.
@@ -61,4 +64,12 @@ $(VENV)/.developed: $(VENV)/.installed pyproject.toml
 
 $(VENV)/.documented: $(VENV)/.developed pyproject.toml
 	@sh scripts/pip_install.sh $(BIN) "the tools for documentation" --group docs
+	@touch $@
+
+# LiteLLM needs an older SDK of OpenAI than the rest is tested with, so its tests run beside.
+
+$(LITELLM)/.developed: pyproject.toml
+	@sh scripts/make_venv.sh "$(PYTHON)" "$(LITELLM)"
+	@sh scripts/pip_install.sh $(LITELLM)/bin "a current pip" --upgrade 'pip>=25.1'
+	@sh scripts/pip_install.sh $(LITELLM)/bin "LiteLLM, to test its adapter" -e '.[litellm,openai]' --group test
 	@touch $@
