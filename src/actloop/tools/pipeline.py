@@ -163,7 +163,8 @@ def moved(value: Any, device: Any) -> Any:
         made = {key: moved(item, device) for key, item in entries.items()}
         return made if type(entries) is dict else _remade(entries, made)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(cast("Any", value))(*(moved(item, device) for item in cast("tuple[Any, ...]", value)))
+        fields: Any = cast("Any", value)
+        return fields._make(moved(item, device) for item in fields)
     if isinstance(value, list | tuple):
         made = [moved(item, device) for item in cast("list[Any]", value)]
         return made if isinstance(value, list) else tuple(made)

@@ -34,6 +34,11 @@ _PYTHON = {
 _DEEPEST = 6
 _LONGEST_DEFAULT = 60
 _MOST_FIELDS = 300
+_MOST_CHOICES = 100
+_MOST_OPTIONS = 30
+_LONGEST_TEXT = 16_000
+"""Characters of one description, or of the inputs as JSON, that a model is shown."""
+_DEEPEST_SCHEMA = 60
 
 
 def python_type(schema: Schema, depth: int = 0) -> str:
@@ -49,10 +54,13 @@ def _python_type(schema: Schema, depth: int) -> str:
         return "Any"
     options = schemas_in(schema, "anyOf") or schemas_in(schema, "oneOf")
     if options:
-        return _union_type([python_type(option, depth + 1) for option in options])
+        return _union_type([python_type(option, depth + 1) for option in options[:_MOST_OPTIONS]])
     choices = choices_in(schema)
     if choices and all(isinstance(choice, str | int | bool | None) for choice in choices):
-        return f"Literal[{', '.join(_printable(repr(choice)) for choice in choices)}]"
+        shown = [
+            _printable(repr(choice))[:200] if len(str(choice)) < 190 else "..." for choice in choices[:_MOST_CHOICES]
+        ]
+        return f"Literal[{', '.join(dict.fromkeys([*shown, *['...'][: len(choices) - len(shown)]]))}]"
     return _union_type([_named_type(name, schema, depth) for name in type_names(schema)])
 
 
@@ -110,22 +118,27 @@ def shape(schema: Any, root: Schema | None = None, above: tuple[str, ...] = (), 
     if properties:
         required = required_in(entry) or list(properties)
         fields = [
-            _field(name, part, root, above, fuel, optional=name not in required) for name, part in properties.items()
+            _field(name, part, root, above, fuel, optional=name not in required)
+            for name, part in list(properties.items())[:_MOST_CHOICES]
         ]
+        if len(properties) > len(fields):
+            fields.append(f"... and {len(properties) - len(fields)} more")
         return f"{{{', '.join(fields)}}}"
     for key, form in (("items", "list[{}]"), ("additionalProperties", "dict[str, {}]")):
         inside = shape(entry.get(key), root, above, fuel)
         if inside:
             return form.format(inside)
     options = schemas_in(entry, "anyOf", "oneOf")
-    texts = [shape(option, root, above, fuel) or python_type(_resolved(option, root)) for option in options]
+    texts = [
+        shape(option, root, above, fuel) or python_type(_resolved(option, root)) for option in options[:_MOST_OPTIONS]
+    ]
     return " | ".join(dict.fromkeys(texts)) if any("{" in text for text in texts) else ""
 
 
 def _field(name: str, field: Any, root: Schema, above: tuple[str, ...], fuel: list[int], *, optional: bool) -> str:
     kind = shape(field, root, above, fuel) or python_type(_resolved(field, root))
-    about = _line(cast("Schema", field).get("description", "")) if isinstance(field, dict) else ""
-    key = _line(json.dumps(name, ensure_ascii=False))
+    about = _cut(_line(cast("Schema", field).get("description", "")), 500) if isinstance(field, dict) else ""
+    key = _cut(_line(json.dumps(name, ensure_ascii=False)), 200)
     return f"{key}{'?' if optional else ''}: {kind}{f' ({about})' if about else ''}"
 
 
@@ -259,7 +272,7 @@ def _argument(parameter: ToolParameter) -> str:
     fields = shape(parameter.schema)
     form: Any = parameter.schema.get("format")
     if isinstance(form, str) and not fields:
-        fields = f"(format: {_line(form)})"
+        fields = f"(format: {_cut(_line(form), 60)})"
     parts = [part for part in (text, fields) if part]
     if not parts:
         return ""
@@ -281,9 +294,14 @@ def _printable(text: str) -> str:
 
 
 def _text(text: Any) -> str:
-    """A description, dedented, without what could not be seen."""
-    lines = _printable(str(text).replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)).strip().splitlines()
+    """A description, dedented, without what could not be seen, and cut where it is far too long."""
+    text = _cut(str(text), _LONGEST_TEXT)
+    lines = _printable(text.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)).strip().splitlines()
     return "\n".join([line.rstrip() for line in [*lines[:1], *textwrap.dedent("\n".join(lines[1:])).splitlines()]])
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}... (cut, {len(text):,} characters in all)"
 
 
 def _line(text: Any) -> str:
@@ -313,7 +331,7 @@ def tool_json_schema(tool: Any) -> dict[str, Any]:
     required: list[str] = []
     definitions: Schema = {}
     for parameter in tool_parameters(tool):
-        source = {**parameter.schema, "nullable": parameter.takes_none}
+        source = _shallow({**parameter.schema, "nullable": parameter.takes_none})
         schema = to_json_schema(_definitions_apart(parameter.name, source, definitions))
         if not parameter.description:
             schema.pop("description", None)
@@ -348,6 +366,17 @@ def _definitions_apart(argument: str, schema: Schema, definitions: Schema) -> Sc
     for name, definition in own.items():
         definitions[names[name]] = to_json_schema(renamed(definition))
     return renamed(schema)
+
+
+def _shallow(node: Any, depth: int = 0) -> Any:
+    """A schema without what is nested too deep to be read by anyone: that may be anything."""
+    if isinstance(node, list):
+        return [_shallow(item, depth + 1) for item in cast("list[Any]", node)] if depth < _DEEPEST_SCHEMA else []
+    if not isinstance(node, dict):
+        return node
+    if depth > _DEEPEST_SCHEMA:
+        return {}
+    return {key: _shallow(value, depth + 1) for key, value in cast("Schema", node).items()}
 
 
 def _is_json(value: Any) -> bool:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 MISSING: Any = inspect.Parameter.empty
 """Stands for a default or a type hint that is not there."""
 
+_ABSTRACT = (
+    "AsyncGenerator", "AsyncIterable", "AsyncIterator", "Callable", "Collection", "Generator", "Iterable", "Iterator",
+    "Mapping", "MutableMapping", "MutableSequence", "Sequence", "Set",
+)  # fmt: skip
 _CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
 _DOCUMENTED: dict[str, str] = {
     "str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number", "number": "number",
@@ -157,7 +161,7 @@ def _hints_one_by_one(target: Any, signature: inspect.Signature) -> dict[str, An
     hints: dict[str, Any] = {}
     code: Any = inspect.unwrap(target)
     # Names that a module imports for type checkers only are mostly these.
-    names: dict[str, Any] = {name: getattr(abc, name) for name in abc.__all__}
+    names: dict[str, Any] = {name: getattr(abc, name) for name in _ABSTRACT}
     names |= {name: getattr(typing, name) for name in ("Any", "Literal", "Annotated", "Optional", "Union")}
     names |= getattr(code, "__globals__", {})
     closure = getattr(code, "__closure__", None) or ()
