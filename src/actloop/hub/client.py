@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from fnmatch import fnmatch
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, MissingExtraError, message_of
@@ -12,8 +14,7 @@ from actloop.hub.folder import MAX_BYTES, SavedFileError, SavedFolder
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from huggingface_hub import CommitInfo as CommitInfo
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitInfo as CommitInfo, HfApi
 
 _DOWNLOAD = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"})
 _SIGN_IN = "Sign in with `hf auth login`, set HF_TOKEN, or pass token="
@@ -126,16 +127,37 @@ class HubClient:
             return self._text(repo_id, filename, **options)
 
     def _text(self, repo_id: str, filename: str, **options: Any) -> str:
-        api: Any = self._api
-        path: str = api.hf_hub_download(repo_id, filename, repo_type="space", **options)
+        path = self._fetched(repo_id, filename, options)
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise SavedFileError(f"the file is larger than {MAX_BYTES:,} bytes")
+        _check_size(len(data))
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise SavedFileError(f"the file is not UTF-8 text: {error}") from None
+
+    def _fetched(self, repo_id: str, filename: str, options: dict[str, Any]) -> str:
+        """Path of a file in the cache; its size is asked for before it is fetched."""
+        from huggingface_hub import errors, hf_hub_url
+
+        api: Any = self._api
+        download = partial(api.hf_hub_download, repo_id, filename, repo_type="space")
+        if options.get("local_files_only"):
+            return download(**options)
+        where = {key: options[key] for key in ("revision", "subfolder") if key in options}
+        try:
+            about = api.get_hf_file_metadata(
+                url=hf_hub_url(repo_id, filename, repo_type="space", endpoint=self.endpoint, **where)
+            )
+        except (*_network_errors(), errors.HfHubHTTPError) as error:
+            if (_status(error) or 500) < 500 or options.get("force_download"):
+                raise
+            try:  # the Hub is away: what was fetched before will do
+                return download(**{**options, "local_files_only": True})
+            except errors.LocalEntryNotFoundError:
+                raise error from None
+        _check_size(about.size)
+        return download(**options)
 
     def folder(self, repo_id: str, patterns: Sequence[str], **options: Any) -> SavedFolder:
         """A copy of a Space's files, to be read.
@@ -153,9 +175,23 @@ class HubClient:
         options.pop("subfolder", None)
         with self._explained(f"Downloading {repo_id}"):
             api: Any = self._api
+            if not options.get("local_files_only"):
+                self._check_sizes(repo_id, patterns, options.get("revision"))
             found = Path(api.snapshot_download(repo_id, repo_type="space", allow_patterns=list(patterns), **options))
+        if not found.is_dir():
+            raise HubError(f"{repo_id} holds none of the files {', '.join(patterns)}.")
         # Files of a snapshot are links into the cache's own store of contents.
         return SavedFolder(found, root=found.parent.parent)
+
+    def _check_sizes(self, repo_id: str, patterns: Sequence[str], revision: str | None) -> None:
+        """Refuse a Space whose files are too large before any of them is fetched."""
+        from huggingface_hub.hf_api import RepoFile
+
+        entries = self._api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type="space")
+        with contextlib.suppress(*_network_errors()):  # then the cache may have them
+            sizes = {one.path: one.size for one in entries if isinstance(one, RepoFile)}
+            wanted = [name for name in sizes if any(fnmatch(name, pattern) for pattern in patterns)]
+            _check_size(sum(sizes[name] for name in wanted), 8 * MAX_BYTES)
 
     def spaces_of(self, collection_slug: str) -> list[str]:
         """Names of the Spaces in a collection, each once, in its order.
@@ -215,6 +251,11 @@ class HubClient:
         else:
             why = f"{type(error).__name__}: {message_of(error)}"
         return HubError(f"{doing} failed: {why}.", status)
+
+
+def _check_size(size: int | None, limit: int = MAX_BYTES) -> None:
+    if size is not None and size > limit:
+        raise SavedFileError(f"it takes {size:,} bytes, which is more than {limit:,}")
 
 
 def _status(error: BaseException) -> int | None:
