@@ -29,15 +29,14 @@ def encode_image(encoder: Encoder, value: Any) -> Any:
 def _png(value: Any) -> Any:
     import io
 
-    value = value.to_raw() if hasattr(value, "to_raw") else value  # the host's own class wraps an image
-    own: dict[str, Any] = vars(value)
-    if AS_SENT in own and own.get("_im", value) is None:  # Pillow sets it when the pixels are decoded
-        return own[AS_SENT]
+    image: Any = value.to_raw() if hasattr(value, "to_raw") else value  # the host's own class wraps an image
+    if hasattr(image, AS_SENT) and getattr(image, "_im", image) is None:  # Pillow sets it when the pixels are decoded
+        return getattr(image, AS_SENT)
 
-    if value.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
-        value = value.convert("RGBA" if "A" in value.getbands() or "a" in value.getbands() else "RGB")
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
+        image = image.convert("RGBA" if "A" in image.getbands() or "a" in image.getbands() else "RGB")
     file = io.BytesIO()
-    value.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=1)
     return file.getbuffer()
 
 
