@@ -162,7 +162,7 @@ def moved(value: Any, device: Any) -> Any:
         entries = cast("Mapping[Any, Any]", value)
         made = {key: moved(item, device) for key, item in entries.items()}
         return made if type(entries) is dict else _remade(entries, made)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if isinstance(value, tuple) and hasattr(cast("object", value), "_fields"):
         fields: Any = cast("Any", value)
         return fields._make(moved(item, device) for item in fields)
     if isinstance(value, list | tuple):
