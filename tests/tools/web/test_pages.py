@@ -58,7 +58,11 @@ def test_links_follow_the_base_of_the_page() -> None:
      "<" * 100_000 + "end", "&" * 300_000 + "end", "<td colspan=99999999>end", "<a href='" * 50_000, "\x00<p>end",
      "no markup at all",
      "<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'><body>x",
-     "<table><tr>" + "<td>x" * 20_000 + "</table>end"],
+     "<table><tr>" + "<td>x" * 20_000 + "</table>end", "<pre>" + " " * 500_000 + "end",
+     "<p>x" + "&nbsp;" * 300_000 + "x",
+     "<pre>x" + "<i></i> " * 20_000 + "end", "<table><thead>" + "<tr><td>x" * 20_000, "<ol>" + "<li>x" * 30_000,
+     "<b>x</b><input>" * 20_000, "<div>" * 101 + "<i></i>" * 50_000, "<title>" + " " * 500_000 + "x</title><p>x",
+     "<p style='" + " " * 500_000 + "'>x", ("<b>x</b>" + " " * 70 + "y<br>") * 10_000],
 )  # fmt: skip
 def test_hostile_markup_costs_neither_stack_nor_minutes(page: str) -> None:
     """Python's own parser needs minutes for some of these, and the converter's recursion ends others."""

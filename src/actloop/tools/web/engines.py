@@ -14,6 +14,7 @@ Found = list[dict[str, Any]]
 _ROBOT = re.compile(
     r"anomaly-modal|challenge-form|bots use DuckDuckGo|g-recaptcha|h-captcha|cf-challenge", re.IGNORECASE
 )
+_PAGE_LENGTH = 500_000
 _ASKS_WHETHER_ROBOT = "takes the program for a robot and shows a captcha: wait, query less often, or use another engine"
 
 
@@ -31,7 +32,7 @@ def read_duckduckgo(page: str, status: int = 200) -> Found:
     if status == 202 or _ROBOT.search(page):
         raise FetchError(f"DuckDuckGo {_ASKS_WHETHER_ROBOT}")
     try:
-        soup = BeautifulSoup(page if "<" in page else "<p>", "lxml")
+        soup = BeautifulSoup(page[:_PAGE_LENGTH] if "<" in page else "<p>", "lxml")
     except FeatureNotFound as error:
         raise MissingExtraError("lxml", "web", "Reading search results") from error
     results: Found = []

@@ -15,7 +15,7 @@ _READABLE = (
     "text/*", "*+json", "*+xml", "application/json", "application/xml", "application/javascript", "application/yaml",
     "application/x-yaml", "application/x-ndjson", "application/octet-stream", "application/toml",
 )  # fmt: skip
-_PAGE_BYTES = 3_000_000
+_PAGE_BYTES = 2_000_000
 _SNIFFED = 1024
 
 
