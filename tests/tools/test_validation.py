@@ -335,7 +335,7 @@ def test_validate_tool_arguments_takes(arguments: Any) -> None:
         ({"text": "a", "number": "3"}, TypeError, "Argument number has type 'string'"),
         ({"text": "a", "number": True}, TypeError, "Argument number has type 'boolean'"),
         ({"text": "a", "either": 3.5}, TypeError, "Argument either has type 'number'"),
-        (3, TypeError, "the argument has type 'integer'"),
+        (3, TypeError, "Argument has type 'integer'"),
     ],
 )
 def test_validate_tool_arguments_refuses(arguments: Any, error: type[Exception], text: str) -> None:

@@ -194,7 +194,7 @@ def validate_tool_arguments(tool: Any, arguments: Any) -> None:
     if not isinstance(arguments, dict):
         if not inputs:
             raise ValueError(f"tool '{tool.name}' takes no arguments, got {came(arguments)}")
-        _check_type("the argument", arguments, next(iter(inputs.values())))
+        _check_type("Argument", arguments, next(iter(inputs.values())))
         return
     given = cast("dict[Any, Any]", arguments)
     for name, value in given.items():

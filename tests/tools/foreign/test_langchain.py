@@ -103,6 +103,10 @@ def test_what_langchain_injects_is_no_argument() -> None:
     assert tool("x") == "me: x"
 
 
+def given_back(**given: Any) -> dict[str, Any]:
+    return given
+
+
 def test_a_schema_as_json() -> None:
     made = langchain.StructuredTool(
         name="j",
@@ -113,7 +117,7 @@ def test_a_schema_as_json() -> None:
             "required": ["a"],
             "$defs": {"X": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
         },
-        func=dict,
+        func=given_back,
     )
     tool = Tool.from_langchain(made)
     assert tool(**bind_arguments(tool, (), {"a": {"n": "4"}})) == {"a": {"n": 4}}

@@ -134,7 +134,6 @@ def test_a_path_of_the_models_choice_does_not_leave_the_machine(
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    monkeypatch.setattr("tempfile.tempdir", str(work))
     (tmp_path / "secret.txt").write_text("secret")
     (work / ".env").write_text("KEY=1")
     (work / "link.txt").symlink_to(tmp_path / "secret.txt")
@@ -152,6 +151,12 @@ def test_a_path_of_the_models_choice_does_not_leave_the_machine(
             given = {"path": path, "meta": {"_type": "gradio.FileData"}}
         with pytest.raises(AgentToolCallError, match=r"may not be sent|there is no file"):
             tool(given)
+    with pytest.raises(AgentToolCallError, match="may not be sent"):
+        Tool.from_space(app, "sound", api_name="/sound")(AgentAudio("/etc/passwd"))
+    monkeypatch.chdir("/")
+    with pytest.raises(AgentToolCallError, match="may not be sent"):
+        tool("etc/passwd")
+    monkeypatch.chdir(work)
     allowed = Tool.from_space(app, "file", api_name="/file", file_folders=[tmp_path])
     assert Path(allowed("../secret.txt")).read_text() == "secret"
 

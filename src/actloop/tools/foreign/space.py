@@ -36,8 +36,8 @@ class SpaceTool(Tool):
     """An endpoint of a Gradio app.
 
     Files go in as images, sounds, bytes, web addresses (the app fetches them) or paths; a path is read only where it
-    lies in the working folder, the folder for temporary files or one of `file_folders`, and is not hidden, because a
-    model may name any path. Files come back as `AgentImage`, `AgentAudio` or the path of a copy. No address or path
+    lies in the working folder (unless that is the root) or one of `file_folders`, and is not hidden, because a model
+    may name any path. Files come back as `AgentImage`, `AgentAudio` or the path of a copy. No address or path
     that the app names is opened: what it returns is fetched from the app itself. Each call is a session of its own.
 
     Args:
@@ -141,6 +141,9 @@ class SpaceTool(Tool):
         from actloop.tools.types import AgentAudio
 
         if isinstance(value, AgentAudio):
+            named = str.__str__(value)  # empty, where it holds samples: they are written to a file of our own
+            if named:
+                return self._local(named)
             path = Path(value.to_string())
             return self.client.upload(path.read_bytes(), path.name)
         text = str(value)
@@ -150,7 +153,8 @@ class SpaceTool(Tool):
 
     def _local(self, text: str) -> dict[str, Any]:
         """A file of this machine, where the caller's folders hold it."""
-        folders = [Path.cwd(), Path(tempfile.gettempdir()), *self.file_folders]
+        working = Path.cwd()
+        folders = [_folder(), *self.file_folders, *([working] if working != Path(working.anchor) else [])]
         try:
             path = Path(text).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
