@@ -76,7 +76,7 @@ DEFAULT_TOOLS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "WikipediaSearchTool": (
         "wikipedia_search", {"query": "string"}, "string", "user_agent, language, content_type, extract_format",
     ),
-    "SpeechToTextTool": ("transcriber", {"audio": "audio"}, "string", "model, pre_processor, post_processor, device"),
+    "SpeechToTextTool": ("transcriber", {"audio": "audio"}, "string", "model, pre_processor"),
 }  # fmt: skip
 
 

@@ -106,6 +106,8 @@ def test_another_rate_and_several_channels_are_converted(transcriber: SpeechToTe
     for rate in (8_000, 22_050, 44_100, 48_000):
         assert transcriber(AgentAudio(tone(2000, rate=rate), samplerate=rate)) == "high"
         assert transcriber((rate, tone(400, rate=rate))) == "low"
+    given = AgentAudio(tone(2000, rate=48_000), samplerate=48_000)
+    assert transcriber(audio=given, sanitize_inputs_outputs=True) == "high"
     stereo = np.stack([HIGH, HIGH], axis=1)
     assert transcriber(stereo) == transcriber(stereo.T) == "high"
 

@@ -7,8 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from actloop.errors import MissingExtraError
-from actloop.tools.base import Tool
+from actloop.tools.pipeline import PipelineTool
 from actloop.tools.types import AgentAudio
 
 if TYPE_CHECKING:
@@ -18,22 +17,18 @@ _RATE = 16_000
 """Samples a second that an array or tensor is taken to have."""
 
 
-class SpeechToTextTool(Tool):
+class SpeechToTextTool(PipelineTool):
     """Transcribes speech, of any length.
 
     Args:
         model: A Whisper checkpoint (a name on the Hub or a folder), or a model that is loaded already.
         pre_processor: A checkpoint of its processor, or a processor; as the model, if None.
-        post_processor: What turns tokens into text; the pre-processor, if None.
-        device: Where the model runs, such as "cuda:0"; an accelerator if there is one, if None.
-        device_map: How the model is spread over devices.
-        model_kwargs: Further arguments for loading the model.
-        token: Of the Hugging Face Hub.
-        fetcher: Fetches audio from URLs; for public addresses only, if None.
-        hub_kwargs: Further arguments for loading from the Hub, such as `revision`.
+        fetcher: Fetches audio from URLs; from public addresses only, if None.
+        options: As those of `PipelineTool`.
 
     Raises:
-        MissingExtraError: At the first call: the packages are not installed.
+        MissingExtraError: torch or transformers is not installed.
+        ValueError: A model is given without its processor.
     """
 
     default_checkpoint = "openai/whisper-large-v3-turbo"
@@ -45,70 +40,36 @@ class SpeechToTextTool(Tool):
     output_type = "string"
 
     def __init__(
-        self,
-        model: Any = None,
-        pre_processor: Any = None,
-        post_processor: Any = None,
-        device: Any = None,
-        device_map: Any = None,
-        model_kwargs: dict[str, Any] | None = None,
-        token: str | None = None,
-        *,
-        fetcher: Fetcher | None = None,
-        **hub_kwargs: Any,
+        self, model: Any = None, pre_processor: Any = None, *args: Any, fetcher: Fetcher | None = None, **options: Any
     ) -> None:
-        super().__init__()
-        self.model: Any = model or self.default_checkpoint
-        self.pre_processor: Any = pre_processor or (self.model if isinstance(self.model, str | Path) else None)
-        if self.pre_processor is None:
+        model = str(model) if isinstance(model, Path) else model
+        if pre_processor is None and model is not None and not isinstance(model, str):
             raise ValueError("pre_processor is needed with a model that is loaded already: its processor")
-        self.post_processor: Any = post_processor
-        self.device: Any = device
-        self.device_map = device_map
-        self.model_kwargs = dict(model_kwargs or {})
-        self.hub_kwargs = {**hub_kwargs, **({"token": token} if token else {})}
+        super().__init__(model, pre_processor, *args, **options)
         self._fetcher = fetcher
 
     def setup(self) -> None:
-        """Load the model.
-
-        Raises:
-            MissingExtraError: The packages are not installed.
-        """
-        try:
-            torch: Any = import_module("torch")
-            library: Any = import_module("transformers")
-        except ImportError as error:
-            raise MissingExtraError(error.name or "transformers", "transformers", "SpeechToTextTool") from error
-
-        if isinstance(self.pre_processor, str | Path):
-            self.pre_processor = library.WhisperProcessor.from_pretrained(self.pre_processor, **self.hub_kwargs)
-        self.post_processor = self.post_processor or self.pre_processor
-        if isinstance(self.model, str | Path):
-            options = {**self.model_kwargs, **self.hub_kwargs}
-            if self.device_map is not None:
-                options["device_map"] = self.device_map
-            self.model = library.WhisperForConditionalGeneration.from_pretrained(self.model, **options)
-            self.model.eval()
-        if self.device is None:
-            self.device = self.model.device if self.device_map is not None else _accelerator(torch)
-        if self.device_map is None:
-            self.model.to(self.device)
+        """Load the model."""
+        library: Any = import_module("transformers")
+        self.pre_processor_class = library.WhisperProcessor
+        self.model_class = library.WhisperForConditionalGeneration
         super().setup()
 
-    def forward(self, audio: Any) -> str:
-        """What is said.
+    def __call__(self, /, *args: Any, sanitize_inputs_outputs: bool = False, **kwargs: Any) -> Any:
+        """What is said; as in `Tool`."""
+        args = tuple(map(_with_rate, args))
+        kwargs = {name: _with_rate(value) for name, value in kwargs.items()}
+        return super().__call__(*args, sanitize_inputs_outputs=sanitize_inputs_outputs, **kwargs)
+
+    def encode(self, raw_inputs: Any) -> Any:
+        """The model's input: from a path, a URL, an `AgentAudio`, samples, or a pair of rate and samples.
 
         Raises:
             ValueError: It is no sound that can be read.
             FetchError: Its address cannot be fetched.
         """
-        return self.decode(self.transcribe(self.encode(audio)))
-
-    def encode(self, audio: Any) -> Any:
-        """The model's input: from a path, a URL, an `AgentAudio`, samples, or a pair of rate and samples."""
         extractor = self.pre_processor.feature_extractor
-        samples = _resampled(*self._samples(audio), int(extractor.sampling_rate))
+        samples = _resampled(*self._samples(raw_inputs), int(extractor.sampling_rate))
         if samples.size == 0:
             raise ValueError("the recording is empty")
         options: dict[str, Any] = {}
@@ -118,23 +79,20 @@ class SpeechToTextTool(Tool):
             samples, sampling_rate=extractor.sampling_rate, return_tensors="pt", return_attention_mask=True, **options
         )
 
-    def transcribe(self, inputs: Any) -> Any:
+    def forward(self, inputs: Any) -> Any:
         """The model's output, as tokens."""
-        features = inputs["input_features"].to(self.device, self.model.dtype)
+        features = inputs["input_features"].to(self.model.dtype)
         window = int(self.pre_processor.feature_extractor.nb_max_frames)
         more: dict[str, Any] = {"return_timestamps": True} if features.shape[-1] > window else {}
-        return self.model.generate(features, attention_mask=inputs["attention_mask"].to(self.device), **more)
+        return self.model.generate(features, attention_mask=inputs["attention_mask"], **more)
 
     def decode(self, outputs: Any) -> str:
         """Tokens as text."""
-        processor = self.post_processor or self.pre_processor
-        return str(processor.batch_decode(outputs, skip_special_tokens=True)[0]).strip()
+        return str(self.post_processor.batch_decode(outputs, skip_special_tokens=True)[0]).strip()
 
     def _samples(self, audio: Any) -> tuple[Any, int]:
         """Samples, and how many there are a second."""
-        if isinstance(audio, AgentAudio):
-            samples: Any = audio.to_raw()
-            return samples, int(audio.samplerate)
+        audio = _with_rate(audio)
         if isinstance(audio, bytes | bytearray):
             return _decoded(bytes(audio))
         if isinstance(audio, str) and audio.lower().startswith(("http://", "https://")):
@@ -166,10 +124,12 @@ def _decoded(data: bytes) -> tuple[Any, int]:
     return decode(data)
 
 
-def _accelerator(torch: Any) -> Any:
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator()
-    return torch.device("cpu")
+def _with_rate(audio: Any) -> Any:
+    """An `AgentAudio` as a pair of rate and samples: the samples alone say nothing of the rate."""
+    if not isinstance(audio, AgentAudio):
+        return audio
+    samples: Any = audio.to_raw()
+    return int(audio.samplerate), samples
 
 
 def _resampled(samples: Any, rate: int, wanted: int) -> Any:
