@@ -116,8 +116,7 @@ def _app(data: Mapping[str, Any]) -> str:
     return (
         '"""Web page of a saved agent."""\n\n'
         "from pathlib import Path\n\n"
-        f"from actloop import {name}\n"
-        "from actloop.screens.gradio import GradioUI\n\n"
+        f"from actloop import {', '.join(sorted((name, 'GradioUI')))}\n\n"
         "# Runs the code in tools/ in this process.\n"
         f"agent = {name}.from_folder(Path(__file__).resolve().parent, trust_remote_code=True)\n\n"
         'if __name__ == "__main__":\n'

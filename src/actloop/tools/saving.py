@@ -251,8 +251,7 @@ def _app(module: str, data: Mapping[str, Any]) -> str:
     return (
         '"""Web page of a saved tool."""\n\n'
         "from pathlib import Path\n\n"
-        "from actloop import Tool\n"
-        "from actloop.tools.loading import launch_gradio_demo\n\n"
+        "from actloop import Tool, launch_gradio_demo\n\n"
         f'code = Path(__file__).with_name("{module}.py").read_text(encoding="utf-8")\n'
         f'tool = Tool.from_dict({{"code": code, **{rest!r}}}, trust_remote_code=True)\n\n'
         'if __name__ == "__main__":\n'
