@@ -134,7 +134,7 @@ def test_a_tool_is_tried_on_its_web_page(tmp_path: Path) -> None:
         assert not page.listens_elsewhere()
         assert 'data: ["14.5 cm"]' in page.call("scale", [4.5, 3, "cm", {"x": 1}])
         assert 'data: ["9.0 m"]' in page.call("scale", [4.5, None, None, None])
-        assert "event: error" in page.call("scale", [4, 1.5, "m", None])
+        assert "event: error" in page.call("scale", [4, 1, "m", {"x": "many"}])
 
 
 def test_a_saved_agent_comes_with_a_web_page(tmp_path: Path) -> None:
