@@ -14,7 +14,7 @@ from actloop.models.secrets import without_secrets
 from actloop.models.switch import check_real_requests
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
     from typing import Self
@@ -363,6 +363,15 @@ def in_time(events: Iterable[Any], seconds: float, where: str) -> Iterator[Any]:
     """The events, until they have taken too long all together; for SDKs that only bound the wait for each."""
     deadline = time.monotonic() + seconds
     for event in events:
+        yield event
+        if time.monotonic() > deadline:
+            raise late(where, seconds)
+
+
+async def ain_time(events: AsyncIterable[Any], seconds: float, where: str) -> AsyncGenerator[Any]:
+    """As `in_time`, awaited."""
+    deadline = time.monotonic() + seconds
+    async for event in events:
         yield event
         if time.monotonic() > deadline:
             raise late(where, seconds)

@@ -106,17 +106,15 @@ def explained(sdk: ModuleType, http: ModuleType, where: str, seconds: float) -> 
         raise late(where, seconds) from error
     except (sdk.APIConnectionError, http.RequestError) as error:
         raise lost(where, error) from error
-    except sdk.APIStatusError as error:
-        response = getattr(error, "response", None)
-        if error.status_code == 200:
-            raise failed_in_stream(where, error.body, error.message) from error
-        raise refused(
-            where, error.status_code, error.body, error.message, getattr(response, "headers", None)
-        ) from error
     except (sdk.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise broken(where, f"it is not valid JSON ({error})") from error
     except sdk.APIError as error:
-        raise failed_in_stream(where, error.body, error.message) from error
+        status = getattr(error, "status_code", 200)
+        if status == 200:
+            raise failed_in_stream(where, error.body, error.message) from error
+        response = getattr(error, "response", None)
+        headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None)
+        raise refused(where, status, error.body, error.message, headers) from error
     except (base, ValueError) as error:
         raise AgentGenerationError(f"No request to {where} could be made: {error}") from error
 

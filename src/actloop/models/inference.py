@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentGenerationError
-from actloop.models.api import ServiceModel, from_environment, in_time
+from actloop.models.api import ServiceModel, ain_time, from_environment, in_time
 from actloop.models.clients import Clients, http_library, import_sdk
 from actloop.models.completions import StreamReader, read_reply
 from actloop.models.failures import broken, failed_in_stream, late, lost, readable, refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
     from types import ModuleType
 
     from actloop.models.api import Conversation
@@ -136,7 +136,7 @@ class InferenceClientModel(ServiceModel):
     async def _aopen(self, request: dict[str, Any]) -> AsyncGenerator[Any]:
         client = _make(self.client_kwargs, True)  # one for each stream: it closes no stream before it is closed itself
         try:
-            yield _in_time(await client.chat_completion(**_streamed(request)), self.timeout, self._where)
+            yield ain_time(await client.chat_completion(**_streamed(request)), self.timeout, self._where)
         finally:
             await client.close()
 
@@ -200,15 +200,6 @@ def _make(settings: dict[str, Any], asynchronous: bool) -> Any:
 
 def _import_hub() -> ModuleType:
     return import_sdk("huggingface_hub", "huggingface", "InferenceClientModel")
-
-
-async def _in_time(events: AsyncIterator[Any], seconds: float, where: str) -> AsyncGenerator[Any]:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    async for event in events:
-        yield event
-        if loop.time() > deadline:
-            raise late(where, seconds)
 
 
 def _streamed(request: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import warnings
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel
+from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel, ain_time, in_time
 from actloop.models.clients import Clients, http_library, import_openai, import_sdk
 from actloop.models.completions import StreamReader, read_reply
 from actloop.models.failures import explained
@@ -38,7 +38,7 @@ class LiteLLMModel(ServiceModel):
         api_key: Key; by default the environment variable that LiteLLM reads for the service.
         custom_role_conversions: Roles to send instead of others.
         flatten_messages_as_text: Send content as plain text; by default for Ollama, Groq and Cerebras.
-        timeout: Seconds that a request may take, as LiteLLM counts them.
+        timeout: Seconds that a request may take, as LiteLLM counts them, and a streamed reply as a whole.
         prompt_caching: Have LiteLLM mark the system prompt and the end of the conversation for a service that wants
             marks; by default for Claude.
         **kwargs: `native_tool_calls`, `requests_per_minute`, `retry` and `client` as for `ServiceModel`; all else is
@@ -92,6 +92,7 @@ class LiteLLMModel(ServiceModel):
         kwargs: dict[str, Any],
     ) -> dict[str, Any]:
         own: dict[str, Any] = {"model": self.model_id, "timeout": self.timeout, "num_retries": 0, "max_retries": 0}
+        own["_skip_mcp_handler"] = True  # else a request with tools imports LiteLLM's proxy, which needs more packages
         if self.api_base is not None:
             own["api_base"] = self.api_base
         if self.api_key is not None:
@@ -118,7 +119,7 @@ class LiteLLMModel(ServiceModel):
     def _open(self, request: dict[str, Any]) -> Generator[Any]:
         stream = self._send(_streamed(request))
         try:
-            yield stream
+            yield in_time(stream, self.timeout, self._where)
         finally:
             close = getattr(stream, "close", None) or getattr(getattr(stream, "completion_stream", None), "close", None)
             if close is not None:
@@ -128,7 +129,7 @@ class LiteLLMModel(ServiceModel):
     async def _aopen(self, request: dict[str, Any]) -> AsyncGenerator[Any]:
         stream = await self._asend(_streamed(request))
         try:
-            yield stream
+            yield ain_time(stream, self.timeout, self._where)
         finally:
             if hasattr(stream, "aclose"):
                 await stream.aclose()
