@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -58,6 +59,13 @@ def fail(text: str) -> str:
         text: What it says.
     """
     raise ValueError(text)
+
+
+@dataclass
+class City:
+    """A city."""
+
+    name: str
 
 
 class Native(ScriptedModel):
@@ -338,6 +346,14 @@ def test_an_answer_that_a_check_refuses_goes_on() -> None:
     assert one.run("go") == 2
     assert "not accepted" in asked(one)[-1].text
     assert asked(one)[-1].tool_call_id
+
+
+@pytest.mark.parametrize("given", [{"answer": {"name": "Ulm"}}, {"name": "Ulm"}, {"answer": '{"name": "Ulm"}'}])
+def test_a_typed_answer(given: dict[str, Any]) -> None:
+    one = agent([answer("Ulm is it"), calls(call("final_answer", **given))], [], output_type=City)
+    assert one.run("which city?") == City("Ulm")
+    assert "name" in asked(one)[-1].text
+    assert isinstance(one.model, ScriptedModel)
 
 
 def test_max_steps_of_zero_asks_at_once() -> None:

@@ -113,6 +113,37 @@ def test_a_terminal_of_any_width_shows_every_word(width: int) -> None:
         assert word in words
 
 
+def test_tool_calls_and_what_came_of_each() -> None:
+    called = [
+        events.ToolCalled(id=city, name="get_weather", args=[], kwargs={"city": city}, origin="message")
+        for city in ("Paris", "Nowhere")
+    ]
+    text = printed(
+        [
+            started(),
+            events.StepStarted(number=1),
+            reply('Thought: I look.\n{"name": "get_weather", "arguments": {}}'),
+            events.CallsRead(thought="I look."),
+            *called,
+            events.CallObserved(id="Paris", observation="18 degrees"),
+            events.CallObserved(id="Nowhere", observation="Error: ValueError: no such city"),
+            events.CallsFinished(),
+            events.StepFinished(number=1, error_kind="AgentToolExecutionError", error="ValueError: no such city"),
+        ]
+    )
+    places = [
+        "  I look.\n",
+        "→ get_weather(city='Paris')\n",
+        "→ get_weather(city='Nowhere')\n",
+        "│ 18 degrees\n",
+        "│ Error: ValueError: no such city\n",
+    ]
+    assert [text.count(place) for place in places] == [1] * 5
+    assert [text.find(place) for place in places] == sorted(text.find(place) for place in places)
+    assert text.count("no such city") == 1
+    assert '{"name"' not in text
+
+
 def test_streamed_text_is_gone_when_the_reply_is_printed() -> None:
     run = [started(), events.StepStarted(number=1)]
     run += [events.Delta(delta=ChatMessageStreamDelta(content=f"word{i} ")) for i in range(50)]

@@ -41,6 +41,7 @@ class TerminalScreen:
         self._step_started = 0.0
         self._run_started = 0.0
         self._steps = 0
+        self._observed: list[str] = []
         self._output = _Output(self)
         self._broken = False
 
@@ -85,6 +86,11 @@ class TerminalScreen:
                 self._show_call(event)
             case events.ToolReturned():
                 self._show_result(event)
+            case events.CallsRead():
+                if self._take_reply():
+                    self._block(event.thought)
+            case events.CallObserved():
+                self._show_observation(event)
             case events.ProgramFinished():
                 self._finish_program(event)
             case events.StepFinished():
@@ -153,6 +159,13 @@ class TerminalScreen:
             told = f"{event.error_kind}: {event.error}" if event.error_kind else repr(event.result)
             self._block(_short(f"← {told}"), "dim")
 
+    def _show_observation(self, event: events.CallObserved) -> None:
+        """What the model is shown of a call; an answer is shown at the end of the run."""
+        if not event.answered:
+            self._observed.append(event.observation)
+            failed = event.observation.startswith("Error: ")
+            self.bar(_short(event.observation, 2000), "red" if failed else "blue")
+
     def _finish_program(self, event: events.ProgramFinished) -> None:
         if not self._output.begun:
             self._output.add(event.logs)
@@ -168,7 +181,8 @@ class TerminalScreen:
         unread = self._take_reply()
         if unread and event.error_kind is not None and event.error_kind != "AgentMaxStepsError":
             self._block(unread)
-        if event.error:
+        shown, self._observed = self._observed, []
+        if event.error and not any(event.error in observation for observation in shown):
             self.bar(event.error, "red")
         figures = [f"{max(0.0, event.time - self._step_started):.1f} s"]
         if usage is not None:
