@@ -71,7 +71,6 @@ class LocalModel(OpenAIModel):
         super().__init__(model_id=os.fspath(name), timeout=timeout, **kwargs)
         self.context = context
         self.context_window = min(context, self.context_window or context)
-        self.context_window = min(context, self.context_window or context)
         self.threads = threads or default_threads()
         self.parallel = parallel
         self.temperature = temperature
@@ -117,8 +116,6 @@ class LocalModel(OpenAIModel):
         data = super().to_dict()
         for name in ("api_base", "organization", "project"):
             del data[name]
-        if data.get("context_window") == self.context:
-            del data["context_window"]
         if data.get("context_window") == self.context:
             del data["context_window"]
         return {**data, "context": self.context, "parallel": self.parallel, "seed": self.seed}
