@@ -36,6 +36,7 @@ _IMAGE = 1_000  # tokens of an image whose size is not known
 _PIXELS_PER_TOKEN = 750  # Anthropic's rule of thumb; OpenAI's counts are of the same order
 _LEAST_GAIN = 0.1  # of the limit: less is not worth a new prefix
 _SLACK = 100  # characters by which a text must exceed the limit to be cut at all
+_SUMMARY_MARKS = 2 * _SLACK  # characters that a summary may take besides what the model wrote
 _SUMMARY_ROOM = 0.15  # of the limit: what a summary may take
 
 
@@ -219,7 +220,7 @@ def decide(
         return None
     # Whatever the estimate says, a conversation that was refused must shrink.
     excess = max(tokens - limit.target * allowed, tokens / 2 if harder else 0) * measure.characters_per_token
-    room = int(min(_SUMMARY_ROOM * allowed * measure.characters_per_token, 8_000))
+    room = max(int(min(_SUMMARY_ROOM * allowed * measure.characters_per_token, 8_000)), 200)
     # Steps that leave no room for others would be compacted one by one, each time with a new prefix.
     halfway = max(tokens - (limit.start + limit.target) / 2 * allowed, tokens / 2 if harder else 0)
     most = size - halfway * measure.characters_per_token - room
@@ -231,21 +232,22 @@ def decide(
     gain = sum(size_of(view.messages(step)) for step in movable) - sum(cut_sizes)
     cut = cut_to if gain > 0 else None
     least = 0 if harder or tokens > allowed else _LEAST_GAIN * allowed * measure.characters_per_token
-    if gain >= halfway * measure.characters_per_token:  # what a cut achieves without another request is worth more
+    # What a cut achieves without another request is worth more.
+    if cut is not None and gain >= halfway * measure.characters_per_token:
         return Decision(kept, tokens, cut)
-    gain -= room - len(view.summary)
+    gain_of_cut = gain
+    gain -= room + _SUMMARY_MARKS - len(view.summary)
     replaces: list[MemoryStep] = []
     for step, cut_size in zip(movable, cut_sizes, strict=True):
         if gain >= excess:
             break
         replaces.append(step)
         gain += cut_size
-    if gain <= least:
-        gain_of_cut = gain - sum(cut_sizes) + room - len(view.summary)
+    if not replaces or gain <= max(least, gain_of_cut):
         return Decision(kept, tokens, cut) if cut is not None and gain_of_cut > least else None
     cut = None if len(replaces) == len(movable) else cut
-    last = max(place for place, step in enumerate(steps) if step is replaces[-1]) if replaces else -1
-    return Decision(kept, tokens, cut, tuple(replaces), len(steps) - last - 1, max(room, 200))
+    last = max(place for place, step in enumerate(steps) if step is replaces[-1])
+    return Decision(kept, tokens, cut, tuple(replaces), len(steps) - last - 1, room)
 
 
 def _kept_within(steps: Sequence[MemoryStep], view: View, size: int, most: float, actions: int) -> int:
@@ -306,7 +308,7 @@ def summary_text(reply: str, count: int, room: int) -> str:
     reply = reply.strip()
     if not reply:
         return UNSUMMARISED.format(count=count)
-    return f"Summary of the earlier steps of this conversation, which are not shown any more:\n{_cut(reply, 2 * room)}"
+    return f"Summary of the earlier steps of this conversation, which are not shown any more:\n{_cut(reply, room)}"
 
 
 def shortened(message: ChatMessage, characters: int) -> ChatMessage:
