@@ -336,6 +336,32 @@ def test_what_is_given_when_loading_wins(tmp_path: Path) -> None:
     assert sorted(loaded.tools) == ["final_answer", "repeat-it"]
 
 
+def test_a_type_for_the_answer_may_be_given_when_loading() -> None:
+    loaded = CodeAgent.from_dict(CodeAgent([], model()).to_dict(), output_type=int, trust_remote_code=True)
+    assert loaded.tools["final_answer"].inputs["answer"]["type"] == "integer"
+
+
+class Bound(Tool):
+    name = "bound"
+    description = "Is bound to a live object."
+    inputs: dict[str, dict[str, Any]] = {}
+    output_type = "string"
+
+    def forward(self) -> str:
+        return "x"
+
+    def to_dict(self) -> dict[str, Any]:
+        raise ValueError("tool 'bound' cannot be saved: it lives here")
+
+
+def test_a_tool_that_says_it_cannot_be_saved_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it lives here"):
+        CodeAgent([Bound()], model()).save(tmp_path / "saved")
+    with pytest.raises(ValueError, match="it lives here"):
+        Bound().save(tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_settings_that_a_class_does_not_take_are_named() -> None:
     saved = CodeAgent([], model()).to_dict() | {"warp_factor": 9}
     with pytest.warns(UserWarning, match="takes no such settings as were saved: warp_factor"):

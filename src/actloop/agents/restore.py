@@ -12,6 +12,7 @@ from actloop.agents.stored import PARTS
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.models.base import REMOVE_PARAMETER, Model
 from actloop.tools import saving as tools
+from actloop.tools.final_answer import FinalAnswerTool
 from actloop.ui.logger import LogLevel
 from actloop.values.arguments import parameters_of
 from actloop.values.plain import KIND, foreign_classes, read
@@ -232,7 +233,9 @@ def _build(cls: type, data: Mapping[str, Any], trust: bool, overrides: Mapping[s
     if "model" not in overrides:
         arguments["model"] = build_model(data.get("model", {}))
     if "tools" not in overrides:
-        arguments["tools"] = [tools.from_dict(tool, trust_remote_code=trust) for tool in data.get("tools", ())]
+        loaded = [tools.from_dict(tool, trust_remote_code=trust) for tool in data.get("tools", ())]
+        typed = overrides.get("output_type") is not None  # then the agent makes a final answer of that type
+        arguments["tools"] = [tool for tool in loaded if not (typed and type(tool) is FinalAnswerTool)]
     if "managed_agents" not in overrides:
         handed = {"model": overrides["model"]} if "model" in overrides else {}
         arguments["managed_agents"] = [_managed(one, trust, handed) for one in data.get("managed_agents", ())]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.agents.managed import ManagedAgent
 from actloop.models.base import REMOVE_PARAMETER, Model
 from actloop.tools.final_answer import FinalAnswerTool
-from actloop.tools.saving import describe as describe_tool
+from actloop.tools.saving import described
 from actloop.tools.source import package_of
 from actloop.ui.logger import AgentLogger
 from actloop.values.arguments import arguments_of, parameters_of, takes_any_name
@@ -91,20 +91,20 @@ def _logger(agent: MultiStepAgent, writer: Writer) -> dict[str, Any]:
 
 
 def _tools(agent: MultiStepAgent, writer: Writer) -> list[dict[str, Any]]:
-    described: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     for key, tool in agent.tools.items():
         if key != tool.name:
             writer.left_out.append(f"tools[{key!r}] (saved under its own name, {tool.name!r})")
         if isinstance(tool, FinalAnswerTool) and agent.answer_type is not None:
             continue  # made from `output_type`
-        data, left_out = describe_tool(tool)
-        described.append(data)
+        data, left_out = described(tool)
+        told.append(data)
         writer.left_out += [f"tool '{tool.name}': {part}" for part in left_out]
-    return described
+    return told
 
 
 def _managed(agent: MultiStepAgent, writer: Writer) -> list[dict[str, Any]]:
-    described: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     for name, managed in agent.managed_agents.items():
         inner: Any = managed.agent if isinstance(managed, ManagedAgent) else managed
         try:
@@ -115,9 +115,9 @@ def _managed(agent: MultiStepAgent, writer: Writer) -> list[dict[str, Any]]:
             names = [key for key in parameters_of(type(managed)) if key != "agent"]
             own = writer.settings({key: getattr(managed, key) for key in names}, f"agent '{name}'")
             data = {**class_of(managed), **own, "agent": data, "requirements": data["requirements"]}
-        described.append(data)
+        told.append(data)
         writer.left_out += [f"agent '{name}': {part}" for part in left_out]
-    return described
+    return told
 
 
 def describe_model(model: Any, writer: Writer, where: str) -> dict[str, Any]:

@@ -58,6 +58,12 @@ def warn_left_out(what: str, left_out: list[str]) -> None:
         )
 
 
+def described(saved: Tool) -> tuple[dict[str, Any], list[str]]:
+    """As `describe`, or what the tool's own `to_dict` gives, where its class has one."""
+    own = type(saved).to_dict is not Tool.to_dict
+    return (saved.to_dict(), []) if own else describe(saved)
+
+
 def describe(saved: Tool) -> tuple[dict[str, Any], list[str]]:
     """What `to_dict` gives, and what was left out of it."""
     known = _known_class(saved)
@@ -238,7 +244,8 @@ def tool_files(saved: Tool, tool_file_name: str, *, app: bool) -> dict[str, str]
     """
     if not is_python_name(tool_file_name):
         raise ValueError(f"tool_file_name is the name of a module, without '.py'; got {tool_file_name!r}")
-    data = to_dict(saved)
+    data, left_out = described(saved)
+    warn_left_out(f"tool '{saved.name}'", left_out)
     files = {f"{tool_file_name}.py": data["code"]}
     if app:
         files["app.py"] = _app(tool_file_name, data)
