@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 INSTRUCTIONS = """\
 You drive a web browser with the tools. It is open already; never try to start, import or end one.
-- Open pages with open_page. Click by the words on a link or button, or by the number that read_page gives it.
+- Never guess an address: open_page is for addresses that you were given. Follow a link with click, by the words on it
+  or by its number, as in click(3).
 - Do one thing that changes the page in a program, then end it: you are shown what the page has become after that.
 - {seeing}
 - To get to a text far down on a page use search_item_ctrl_f. Numbers of elements hold for the page as it was last read.
@@ -41,10 +42,10 @@ def browser_tools(browser: Browser) -> list[Tool]:
 
     @tool
     def open_page(url: str) -> str:
-        """Opens a page.
+        """Opens a page whose address you were given; links are followed with click instead.
 
         Args:
-            url: Its address.
+            url: The address.
         """
         return browser.open(url)
 

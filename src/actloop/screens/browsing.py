@@ -205,7 +205,10 @@ class Browser:
             raise BrowserError(f"{url} could not be opened: {_reason(error)}") from error
         if answer is not None and OWN in answer.headers:
             raise BrowserError(await answer.text())
-        return await self._where()
+        where = await self._where()
+        return (
+            where if answer is None or answer.status < 400 else f"{where} (error {answer.status}: not found or refused)"
+        )
 
     async def _where(self) -> str:
         """Let the page settle, or the one that has opened in front of it, and say where it is."""

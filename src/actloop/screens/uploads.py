@@ -113,10 +113,11 @@ class UploadFolder:
             descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise RefusedUploadError(f"{name}: {error.strerror}") from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise RefusedUploadError(f"{name} is no plain file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise RefusedUploadError(f"{name} is no plain file")
             if status.st_size > self.max_bytes:
                 raise RefusedUploadError(f"{name} is larger than the {_size(self.max_bytes)} that are allowed")
             _check_content(name, ending, file)
