@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -574,7 +576,8 @@ def test_an_interrupt_drops_what_is_not_begun_and_leaves_no_thread() -> None:
     assert len(turn.tool_calls or ()) == len(results) == 6
 
 
-async def test_an_interrupt_ends_an_asynchronous_run_at_once() -> None:
+@pytest.mark.parametrize("count", [1, 2])
+async def test_an_interrupt_ends_an_asynchronous_run_at_once(count: int) -> None:
     started = asyncio.Event()
 
     @tool
@@ -588,7 +591,7 @@ async def test_an_interrupt_ends_an_asynchronous_run_at_once() -> None:
         await asyncio.sleep(3600)
         return n
 
-    one = agent([calls(call("forever", n=1), call("forever", n=2))], [forever])
+    one = agent([calls(*[call("forever", n=n) for n in range(count)])], [forever])
     running = asyncio.create_task(one.arun("go"))
     await started.wait()
     one.interrupt()
@@ -621,7 +624,8 @@ async def test_cancelling_an_asynchronous_run_leaves_no_task() -> None:
     assert await one.arun("again") == 1
 
 
-def test_asynchronous_tools_of_a_blocking_run_are_made_at_once_and_ended_by_an_interrupt() -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_asynchronous_tools_of_a_blocking_run_are_ended_by_an_interrupt(count: int) -> None:
     started = threading.Event()
 
     @tool
@@ -635,7 +639,7 @@ def test_asynchronous_tools_of_a_blocking_run_are_made_at_once_and_ended_by_an_i
         await asyncio.sleep(3600)
         return n
 
-    one = agent([calls(call("forever", n=1), call("forever", n=2))], [forever])
+    one = agent([calls(*[call("forever", n=n) for n in range(count)])], [forever])
     thread = threading.Thread(target=lambda: (started.wait(20), one.interrupt()))
     thread.start()
     with pytest.raises(AgentInterruptedError):
@@ -645,6 +649,31 @@ def test_asynchronous_tools_of_a_blocking_run_are_made_at_once_and_ended_by_an_i
 
 
 # ------------------------------------------------------------------------------------------ parts, and other agents
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_ctrl_c_waits_for_the_calls_under_way_and_leaves_no_thread(count: int) -> None:
+    ended: list[int] = []
+
+    @tool
+    def work(n: int) -> int:
+        """Works.
+
+        Args:
+            n: A number.
+        """
+        if n == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        ended.append(n)
+        return n
+
+    one = agent([calls(*[call("work", n=n) for n in range(count)]), answer(1)], [work])
+    with pytest.raises(KeyboardInterrupt):
+        one.run("go")
+    assert no_call_threads()
+    assert len(ended) <= count
+    assert one.run("again", reset=False) == 1
 
 
 def test_execute_tool_call() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.loop.effects import CallOutcome
 from actloop.runtime.gateway import Raised
+from actloop.runtime.ports import Blocking
 from actloop.tools.types import AgentAudio, AgentType, handle_agent_output_types
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from actloop.loop.effects import CallTools, ToolRequest
     from actloop.runtime.gateway import Entered, Returned
-    from actloop.runtime.ports import Port
+    from actloop.runtime.ports import Handle, Port
     from actloop.runtime.run import Run
 
 _MOST_AT_ONCE = 32
@@ -45,9 +46,9 @@ def _named(tool: Any, request: ToolRequest) -> tuple[tuple[Any, ...], dict[str, 
 async def perform(run: Run, effect: CallTools, noted: list[Entered], port: Port) -> list[CallOutcome]:
     """Make the calls of a message; the outcomes come in their order, whichever ended first.
 
-    A single call is made where the caller is: of a blocking run, in its own thread. Several are made at once, each in
-    a thread or a task, at most `run.max_tool_threads` at a time. When the run ends early, those that are not begun are
-    dropped and those that wait are cancelled; a blocking run waits for the rest, so that none is left behind.
+    A blocking run makes a single call in its own thread. Several are made at once, each in a thread or a task, at most
+    `run.max_tool_threads` at a time. When the run ends early, those that are not begun are dropped and those that
+    await something are cancelled; a blocking run waits for the rest, so that no thread is left behind.
     """
     left = deque(enumerate(zip(effect.calls, noted, strict=True)))
     results: list[Returned | Raised | None] = [None] * len(left)
@@ -58,20 +59,25 @@ async def perform(run: Run, effect: CallTools, noted: list[Entered], port: Port)
             results[place] = await _one(run, request, call, port)
 
     most = min(run.max_tool_threads or _MOST_AT_ONCE, len(left))
-    await (work() if most <= 1 else _together(run, port, work, left, most))
+    # A call that awaits something is made beside the run, so that an interrupt can end it.
+    awaits = any(getattr(run.gateway.tools.get(call.name), "is_async", False) for call in noted)
+    here = isinstance(port, Blocking) and most <= 1 and not awaits
+    await (work() if here else _together(run, port, work, left, most))
     run.interrupt.check()
     return [_outcome(run, call, cast("Returned | Raised", r)) for call, r in zip(noted, results, strict=True)]
 
 
 async def _together(run: Run, port: Port, work: Any, left: deque[Any], most: int) -> None:
-    handles = [port.start(work) for _ in range(most)]
+    handles: list[Handle] = []
 
     def wake() -> None:
-        for handle in handles:
+        for handle in handles.copy():
             handle.cancel()
 
     run.interrupt.add_waker(wake)
     try:
+        for _ in range(most):
+            handles.append(port.start(work))
         for handle in handles:
             await handle.wait()
     except BaseException:
