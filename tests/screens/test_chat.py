@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import subprocess
@@ -36,7 +35,6 @@ from actloop.screens.uploads import RefusedUploadError, UploadFolder, safe_name
 from actloop.values.messages import ChatMessageStreamDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:gradio")
@@ -347,17 +345,7 @@ def test_a_copy_of_an_agent_shares_its_definition_and_no_conversation() -> None:
 
 
 @pytest.fixture
-def own_loop() -> Generator[None]:
-    """Gradio leaves an event loop behind where it finds none."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
-
-
-@pytest.fixture
-def launches(own_loop: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What Gradio would be told, up to where it would open its port."""
     import gradio
 
@@ -371,7 +359,10 @@ def launches(own_loop: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
     return seen
 
 
-def test_the_page_is_served_on_this_machine_and_not_shared(launches: list[dict[str, Any]]) -> None:
+# In a running event loop: where it finds none, Gradio makes one and leaves it behind.
+
+
+async def test_the_page_is_served_on_this_machine_and_not_shared(launches: list[dict[str, Any]]) -> None:
     ui = GradioUI(agent_of([]))
     ui.launch()
     ui.create_app().launch()
@@ -382,7 +373,7 @@ def test_the_page_is_served_on_this_machine_and_not_shared(launches: list[dict[s
     assert page.analytics_enabled is False
 
 
-def test_sharing_is_cautioned_and_an_open_door_warned_of(
+async def test_sharing_is_cautioned_and_an_open_door_warned_of(
     launches: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ui = GradioUI(agent_of([]))
