@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from actloop import (
+    REMOVE_PARAMETER,
     AgentLogger,
+    AzureOpenAIModel,
     CodeAgent,
+    FallbackModel,
+    LocalModel,
     LogLevel,
     ManagedAgent,
     Model,
@@ -258,12 +262,55 @@ def test_a_loaded_agent_solves_a_task_in_the_sandbox(tmp_path: Path) -> None:
     assert loaded.managed_agents["worker"].model is scripted
 
 
+MODELS: dict[str, Callable[[], Model]] = {
+    "openai": lambda: OpenAIModel(
+        "m",
+        flatten_messages_as_text=True,
+        custom_role_conversions={"system": "user"},
+        client_kwargs={"max_retries": 5},
+        project="p",
+        timeout=9.5,
+        stop=REMOVE_PARAMETER,
+        tool_name_key="tool",
+        extra_body={"top_k": 4, "nested": {"1": [True, None, float("inf")]}},
+    ),
+    "local": lambda: LocalModel(
+        "tiny.gguf", context=1024, threads=1, parallel=2, temperature=0.3, max_tokens=9, seed=7
+    ),
+    "azure": lambda: AzureOpenAIModel("m", "https://x.example", api_version="2"),
+    "fallback": lambda: FallbackModel([OpenAIModel("a", top_p=0.5), LocalModel("b.gguf")]),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_settings_of_a_model_survive(name: str) -> None:
+    saved = MODELS[name]()
+    data = json.loads(json.dumps(CodeAgent([], saved).to_dict()))
+    loaded = CodeAgent.from_dict(data, trust_remote_code=True).model
+    assert settings(loaded) == settings(saved)
+
+
+def settings(one: Any) -> Any:
+    if isinstance(one, Model):
+        hidden = ("_constructed_with", "_clients", "_server_lock", "rate_limiter", "_lock", "_fallen")
+        return type(one), {key: settings(value) for key, value in vars(one).items() if key not in hidden}
+    if isinstance(one, list | tuple):
+        return [settings(item) for item in one]  # pyright: ignore[reportUnknownVariableType]
+    return one
+
+
+KEYS_LEFT_OUT = (
+    r"model\.api_key \(a secret\), model\.client_kwargs\.default_headers\.Authorization \(a secret\).*"
+    r"X-Other \(a secret\), model\.client \(a live object\).*instructions \(a secret\)"
+)
+
+
 def test_keys_and_tokens_are_written_nowhere(tmp_path: Path) -> None:
     key = "sk-" + 12 * "a1"
     headers = {"Authorization": "sesame", "X-Other": key}
-    keyed = OpenAIModel("m", api_key=key, client_kwargs={"default_headers": headers})
+    keyed = OpenAIModel("m", api_key=key, client_kwargs={"default_headers": headers}, client=object())
     agent = CodeAgent([], keyed, executor_kwargs={"timeout_seconds": 3}, instructions=f"The key is {key}.")
-    with pytest.warns(UserWarning, match=r"model\.api_key \(a secret\).*instructions \(a secret\)"):
+    with pytest.warns(UserWarning, match=KEYS_LEFT_OUT):
         agent.save(tmp_path)
     text = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     assert key not in text

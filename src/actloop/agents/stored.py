@@ -126,13 +126,21 @@ def describe_model(model: Any, writer: Writer, where: str) -> dict[str, Any]:
     named = class_of(model)
     parameters = parameters_of(cls)
     given = {name: value for name, value in arguments_of(model).items() if name in parameters}
-    settings: dict[str, Any] = {**given, **(model.to_dict() if isinstance(model, Model) else {})}
+    told: dict[str, Any] = model.to_dict() if isinstance(model, Model) else {}
+    # What `to_dict` leaves out of these without a word, the writer names.
+    given |= {name: value for name, value in told.items() if not _cleaned(given.get(name), value)}
+    settings: dict[str, Any] = {**told, **given, **getattr(model, "kwargs", {})}
     if not takes_any_name(cls):
         settings = {name: value for name, value in settings.items() if name in parameters}
     data = writer.settings(settings, where)
     needed = [name for name, one in parameters.items() if one.default is inspect.Parameter.empty and name not in data]
     writer.left_out += [f"{where}.{name} (which {named['class']} needs)" for name in needed]
     return {**named, "data": data}
+
+
+def _cleaned(given: Any, told: Any) -> bool:
+    """Whether a setting as a model tells it is the one it was given, without what cannot be written down."""
+    return isinstance(given, dict) and Writer(_write_object).settings({"x": given}) == {"x": told}
 
 
 def _write_object(writer: Writer, value: Any, place: str) -> Any:
