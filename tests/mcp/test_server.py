@@ -191,6 +191,23 @@ def test_answers_of_every_kind_have_a_form() -> None:
     assert answer_result({"a": 1}).structured_content == {"a": 1}
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_server_that_waits_for_its_client(
+    number: signal.Signals, code: int, environment: dict[str, str]
+) -> None:
+    command = ["-m", "actloop.cli.main", "mcp", "--api-base", "http://127.0.0.1:1", "--model-id", "m", "--api-key", "k"]
+    with subprocess.Popen(
+        [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(number)
+        assert process.wait(60) == code
+
+
 REPLY = "<code>final_answer('served')</code>"
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from actloop.errors import AgentError, MissingExtraError, message_of
 from actloop.mcp.schemas import tool_name
+from actloop.mcp.standard_input import ended_by_signals
 from actloop.memory.steps import ActionStep, FinalAnswerStep, PlanningStep
 from actloop.tools.schema import is_class_loaded
 from actloop.tools.types import AgentAudio
@@ -224,7 +225,8 @@ async def aserve_agent(
         raise ValueError(f"transport must be 'stdio' or 'http'; got {transport!r}")
     server = agent_server(agent, name=name, description=description, max_runs=max_runs)
     if transport == "stdio":
-        await server.run_stdio_async(show_banner=False, log_level="warning")
+        with ended_by_signals():
+            await server.run_stdio_async(show_banner=False, log_level="warning")
         return
     if not token and not is_loopback(host):
         raise ValueError(f"host {host!r} can be reached from elsewhere: give a token that clients must send")
