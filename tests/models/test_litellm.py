@@ -19,9 +19,10 @@ from actloop.models.openai import OpenAIModel
 from actloop.values.messages import MessageRole
 from actloop.values.usage import TokenUsage
 
+from .anthropic_wire import call_block, streamed, thinking_block, whole
 from .completions_wire import CompletionsContract
-from .conftest import Service, completion, status
-from .contract import ASK, FACES, KEY, QUICK, STREAMS, Said, reply, said
+from .conftest import Service, completion, status, stream
+from .contract import ASK, FACES, KEY, QUICK, STREAMS, TOOLS, Said, reply, result, said
 
 pytestmark = [  # LiteLLM's own use of pydantic; what is left open is an error here too
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -113,6 +114,27 @@ def test_claudes_cache_is_marked(service: Service) -> None:
     with LiteLLMModel("anthropic/claude-sonnet-4-5", service.root, KEY, prompt_caching=False) as model:
         model.generate(messages)
     assert "cache_control" not in json.dumps(service.requests[1])
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_signed_thoughts_go_back_with_their_calls(service: Service, face: str) -> None:
+    thought = {"type": "thinking", "thinking": "one?", "signature": "signed"}
+    call = {"type": "tool_use", "id": "c1", "name": "add", "input": {"x": 1}}
+    usage = {"input_tokens": 3, "output_tokens": 7}
+    if "stream" in face:
+        blocks = [thinking_block("one?", "signed"), call_block("c1", "add", '{"x": 1}')]
+        service.answers = [stream(*streamed(*blocks, usage=usage, reason="tool_use"))]
+    else:
+        service.answers = [whole(thought, call, usage=usage, reason="tool_use")]
+    service.answers.append(whole({"type": "text", "text": "done"}, usage=usage))
+    asking = [said(MessageRole.USER, "add")]
+    options: dict[str, Any] = {"tools_to_call_from": TOOLS, "tool_choice": "auto"}
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    with LiteLLMModel("anthropic/claude-sonnet-4-5", service.root, KEY, thinking=thinking) as model:
+        message = await reply(model, face, asking, **options)
+        assert (message.reasoning_content, message.reasoning_details) == ("one?", [thought])
+        model.generate([*asking, message, result("c1", "1")], **options)
+    assert service.requests[1]["messages"][1]["content"][0] == thought
 
 
 def test_openais_models_work_beside_it(service: Service) -> None:

@@ -45,6 +45,7 @@ def read_reply(response: Any, stop_sequences: Sequence[str] | None, where: str) 
         raw=response,
         token_usage=_usage(get(response, "usage")),
         reasoning_content=_reasoning(message),
+        reasoning_details=_thoughts(get(message, "thinking_blocks")) or None,
     )
 
 
@@ -64,6 +65,8 @@ class StreamReader:
         self._finished = False
         self._call_ids: list[str] = []
         self._received = 0
+        self._thought = ""
+        self._thoughts: list[dict[str, Any]] = []
 
     @property
     def stopped(self) -> bool:
@@ -82,6 +85,7 @@ class StreamReader:
         self._received += len(said)
         content = self._filter.feed(said)
         reasoning = _reasoning(delta)
+        self._think(items(get(delta, "thinking_blocks")))
         calls = [self._call_piece(piece) for piece in items(get(delta, "tool_calls"))]
         if not (content or reasoning or calls):
             return None
@@ -96,8 +100,17 @@ class StreamReader:
         if not (self._finished or self.stopped or self._usage):
             raise broken(self._where, f"the stream ended in the middle of the reply, after {self._received} characters")
         rest = self._filter.flush()
-        if rest or self._usage:
-            yield ChatMessageStreamDelta(rest or None, token_usage=self._usage)
+        if rest or self._usage or self._thoughts:
+            details = self._thoughts or None
+            yield ChatMessageStreamDelta(rest or None, token_usage=self._usage, reasoning_details=details)
+
+    def _think(self, pieces: list[Any]) -> None:
+        """Signed thoughts come in pieces, the signature last."""
+        for piece in pieces:
+            self._thought += text(get(piece, "thinking")) or ""
+            if whole := _thoughts([{**piece, "thinking": self._thought}]):
+                self._thoughts += whole
+                self._thought = ""
 
     def _call_piece(self, piece: Any) -> ChatMessageToolCallStreamDelta:
         identity = text(get(piece, "id"))
@@ -119,6 +132,11 @@ class StreamReader:
 
 def _reasoning(message: object) -> str | None:
     return text(get(message, "reasoning_content")) or text(get(message, "reasoning")) or None
+
+
+def _thoughts(blocks: object) -> list[dict[str, Any]]:
+    """Blocks of thoughts as Anthropic signs them, which LiteLLM hands on."""
+    return [dict(block) for block in items(blocks) if get(block, "signature") or get(block, "data")]
 
 
 def _usage(usage: object) -> TokenUsage | None:

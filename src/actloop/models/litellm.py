@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel, ain_time, in_time
 from actloop.models.clients import Clients, http_library, import_openai, import_sdk
 from actloop.models.completions import StreamReader, read_reply
+from actloop.models.conversion import as_messages
 from actloop.models.failures import explained
 from actloop.models.secrets import secrets_in, without_secrets
 
@@ -99,7 +100,7 @@ class LiteLLMModel(ServiceModel):
             own["api_key"] = self.api_key
         if self.prompt_caching and not self.flatten_messages_as_text:
             own["cache_control_injection_points"] = _MARKS
-        return self._prepare_completion_kwargs(
+        request = self._prepare_completion_kwargs(
             messages,
             stop_sequences,
             response_format,
@@ -108,6 +109,8 @@ class LiteLLMModel(ServiceModel):
             convert_images_to_image_urls=True,
             **{**own, **kwargs},
         )
+        _add_thoughts(request["messages"], messages)
+        return request
 
     def _send(self, request: dict[str, Any]) -> Any:
         return self.client.completion(**request)
@@ -204,6 +207,19 @@ class LiteLLMRouterModel(LiteLLMModel):
     @property
     def _keys(self) -> tuple[str | None, ...]:
         return (*super()._keys, *secrets_in({"models": self.model_list}))
+
+
+def _add_thoughts(sent: list[dict[str, Any]], messages: Conversation) -> None:
+    """Send signed thoughts back with the calls that came after them, under LiteLLM's name for them."""
+    thoughts = {
+        message.tool_calls[0].id: message.reasoning_details
+        for message in as_messages(messages)
+        if message.tool_calls and message.reasoning_details
+    }
+    for item in sent:
+        calls: list[dict[str, Any]] = item.get("tool_calls") or []
+        if calls and calls[0]["id"] in thoughts:
+            item["thinking_blocks"] = thoughts[calls[0]["id"]]
 
 
 class _Router:

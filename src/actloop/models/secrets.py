@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
+from actloop.models.base import REMOVE_PARAMETER
+
 _SECRET = re.compile(
     r"token|.*api[_-]?key.*|.*secret.*|.*passw.*|.*authorization.*|.*credential.*|.*headers|.*cookie.*"
     r"|.*(?:access|session|security|auth|bearer|ad|hf)[_-]token.*|.*access[_-]?key.*|.*private[_-]?key.*",
@@ -47,4 +49,4 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         parts = [_plain(part) for part in cast("list[Any]", value)]
         return [part for part in parts if part is not _UNKNOWN]
-    return value if isinstance(value, _PLAIN) else _UNKNOWN
+    return value if isinstance(value, _PLAIN) or value is REMOVE_PARAMETER else _UNKNOWN
