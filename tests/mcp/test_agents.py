@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actloop import CodeAgent, ScriptedModel
+from actloop.agents.tool_calling import ToolCallingAgent
 from actloop.errors import AgentInterruptedError
 from actloop.journal import MemoryJournal
 from actloop.mcp.client import MCPClient
 from actloop.ui.logger import LogLevel
+from actloop.values.events import ToolYielded
+from mcp import StdioServerParameters
+
+from .conftest import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from actloop.values.events import Event
 
     from .conftest import Diary
 
@@ -126,3 +134,36 @@ def test_tools_are_told_of_in_the_prompt(tools: list[Any]) -> None:
         told = "\n".join(message.text for message in agent.write_memory_to_messages())
         assert "def add(a: int | None = None, b: int | None = None) -> str:" in told
         assert agent.managed_agents == {}
+
+
+class Pieces(MemoryJournal):
+    """Keeps what tools tell while they are at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def append(self, run_id: str, event: Event) -> None:
+        if isinstance(event, ToolYielded):
+            self.heard.append(f"{event.name} {event.piece}")
+        super().append(run_id, event)
+
+
+def test_progress_is_an_event_of_the_run() -> None:
+    pieces = Pieces()
+    server = StdioServerParameters(command=sys.executable, args=[str(HERE / "example_server.py"), "stdio"])
+    with MCPClient(server) as tools:
+        model = ScriptedModel(["<code>final_answer(count(2))</code>"])
+        with CodeAgent(tools, model, verbosity_level=LogLevel.OFF, journal=pieces) as agent:
+            assert agent.run("Count.") == "counted"
+    assert pieces.heard == ["count 1/2 at 1", "count 2/2 at 2"]
+
+
+def test_agents_that_call_tools_by_message_use_them(tools: list[Any]) -> None:
+    calls = [
+        '{"name": "add", "arguments": {"a": 2, "b": "5"}}',
+        '{"name": "final_answer", "arguments": {"answer": "done"}}',
+    ]
+    agent = ToolCallingAgent(tools, ScriptedModel(calls), verbosity_level=LogLevel.OFF, journal=MemoryJournal())
+    assert agent.run("Add.") == "done"
+    assert "7" in [getattr(step, "observations", None) for step in agent.memory.steps]
