@@ -133,7 +133,7 @@ def test_a_task_that_never_fits(service: Service) -> None:
 @pytest.mark.model
 @pytest.mark.timeout(600)
 def test_the_embedded_model_works_on_in_a_small_window() -> None:
-    """With 2,048 tokens, four observations of 2,500 characters would not fit; the run goes on."""
+    """With 2,048 tokens, three observations of 2,500 characters would not fit; the run goes on."""
     journal = MemoryJournal()
 
     def say_again(step: Any, agent: Any) -> None:
@@ -143,7 +143,7 @@ def test_the_embedded_model_works_on_in_a_small_window() -> None:
         return False
 
     with LocalModel(context=2_048, max_tokens=30) as model:
-        options: dict[str, Any] = {"verbosity_level": LogLevel.OFF, "journal": journal, "max_steps": 4}
+        options: dict[str, Any] = {"verbosity_level": LogLevel.OFF, "journal": journal, "max_steps": 3}
         with CodeAgent([], model, step_callbacks=[say_again], final_answer_checks=[refuse], **options) as worker:
             worker.run("Print the numbers 1, 2, 3, one in each step.")
         texts = model.count_tokens(
