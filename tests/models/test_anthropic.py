@@ -401,3 +401,31 @@ def test_arguments_of_the_client(service: Service) -> None:
             model.generate(ASK)
     assert service.headers[0]["x-team"] == "one"
     assert model.to_dict()["client_kwargs"] == {"max_retries": 0}
+
+
+def test_a_tool_calling_agent_at_work(model: AnthropicModel, service: Service) -> None:
+    """Thoughts, calls and results of a whole run, as the agent's memory hands them on."""
+    from actloop import ToolCallingAgent, tool
+
+    @tool
+    def add(x: int) -> int:
+        """Adds one.
+
+        Args:
+            x: a number
+        """
+        return x + 1
+
+    model.kwargs["thinking"] = {"type": "enabled", "budget_tokens": 2000}
+    thought = {"type": "thinking", "thinking": "one?", "signature": "signed"}
+    call = {"type": "tool_use", "id": "c1", "name": "add", "input": {"x": 1}}
+    done = {"type": "tool_use", "id": "c2", "name": "final_answer", "input": {"answer": 2}}
+    service.answers = [whole(thought, call, reason="tool_use"), whole(thought, done, reason="tool_use")]
+    assert ToolCallingAgent(tools=[add], model=model, verbosity_level=0).run("Add one to one.") == 2
+    first, second = service.requests
+    assert second["messages"][: len(first["messages"])] == first["messages"]
+    asking, answering = second["messages"][len(first["messages"]) :]
+    assert asking == {"role": "assistant", "content": [thought, call]}
+    assert answering["role"] == "user"
+    assert (answering["content"][0]["type"], answering["content"][0]["tool_use_id"]) == ("tool_result", "c1")
+    assert "2" in answering["content"][0]["content"][0]["text"]

@@ -15,7 +15,7 @@ from .contract import ASK, KEY, QUICK
 
 class TestOpenAIModel(CompletionsContract):
     def make(self, service: Service, **options: Any) -> OpenAIModel:
-        return OpenAIModel("m", service.url, KEY, **{"retry": QUICK, "timeout": 20, **options})
+        return self.at(service.url, **{"retry": QUICK, "timeout": 20, **options})
 
     def at(self, url: str, **options: Any) -> OpenAIModel:
         return OpenAIModel("m", url, KEY, **options)

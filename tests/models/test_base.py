@@ -20,7 +20,13 @@ from actloop.models.base import (
 )
 from actloop.models.conversion import get_clean_message_list, tool_role_conversions
 from actloop.models.stops import StopFilter
-from actloop.values.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
+from actloop.values.messages import (
+    ChatMessage,
+    ChatMessageStreamDelta,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    MessageRole,
+)
 
 USER, ASSISTANT, SYSTEM = MessageRole.USER, MessageRole.ASSISTANT, MessageRole.SYSTEM
 
@@ -213,3 +219,10 @@ async def test_leaving_a_stream_early_closes_the_blocking_one() -> None:
     assert (await anext(stream)).content == "x"
     await stream.aclose()
     assert await asyncio.to_thread(model.closed.wait, 10)
+
+
+def test_a_call_without_arguments_has_none() -> None:
+    call = ChatMessageToolCall(ChatMessageToolCallFunction(arguments="", name="now"), id="1")
+    message = Model().parse_tool_calls(ChatMessage(MessageRole.ASSISTANT, "", tool_calls=[call]))
+    assert message.tool_calls is not None
+    assert message.tool_calls[0].function.arguments == {}

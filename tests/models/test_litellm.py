@@ -33,7 +33,8 @@ pytestmark = [  # LiteLLM's own use of pydantic; what is left open is an error h
 def router(service: Service, **options: Any) -> LiteLLMRouterModel:
     params = {"model": "openai/m", "api_base": service.url, "api_key": KEY}
     models = [{"model_name": "group", "litellm_params": params}]
-    return LiteLLMRouterModel("group", models, **{"retry": QUICK, "timeout": 20, **options})
+    options = {"retry": QUICK, "timeout": 20, **options}
+    return LiteLLMRouterModel("group", models, **options)
 
 
 class TestLiteLLMModel(CompletionsContract):

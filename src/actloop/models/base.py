@@ -172,7 +172,7 @@ class Model:
     supports_images: bool = False
     """Whether the model is shown images that a program or a tool gave; those of a task are sent in any case."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A model that knows what it was constructed with, so that it can be saved."""
         self = super().__new__(cls)
         remember_arguments(self, args, kwargs)
@@ -329,7 +329,7 @@ class Model:
             call = get_tool_call_from_text(message.text, self.tool_name_key, self.tool_arguments_key)
             message.tool_calls = [call]
         for call in message.tool_calls:
-            call.function.arguments = parse_json_if_needed(call.function.arguments)
+            call.function.arguments = parse_json_if_needed(call.function.arguments or {})
         return message
 
     def to_dict(self) -> dict[str, Any]:
