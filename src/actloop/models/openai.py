@@ -7,8 +7,7 @@ import os
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel, from_environment
-from actloop.models.api import ApiModel as ApiModel
+from actloop.models.api import DEFAULT_TIMEOUT, ApiModel as ApiModel, ServiceModel, from_environment
 from actloop.models.clients import Clients, client_settings, http_library, import_openai
 from actloop.models.completions import StreamReader, read_reply
 from actloop.models.failures import explained
