@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +11,7 @@ from actloop.loop.effects import Answer, Check, Execute, Generate
 from actloop.loop.parsing import Misread, Program, parse_reply
 from actloop.loop.planning import PlanPrompts, is_due, make_plan
 from actloop.values.events import ProgramStarted, StepFinished, StepStarted
+from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -139,7 +139,7 @@ def _action(task: CodeTask, stops: tuple[str, ...], temperature: float | None) -
 
 def _cut_inside_string(code: str) -> bool:
     try:
-        ast.parse(code)
+        syntax_tree(code)
     except SyntaxError as error:
         return "unterminated" in (error.msg or "")
     except (ValueError, RecursionError, MemoryError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.loop.effects import ToolRequest
 from actloop.loop.parsing import Misread, parse_reply
 from actloop.loop.source import parsed
+from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +204,7 @@ def _tree(code: str) -> ast.Module | None:
     if "\\" in code:
         code = _ESCAPE.sub(lambda match: match[0] if match[1] in _KNOWN_ESCAPES else f"\\{match[0]}", code)
     try:
-        return ast.parse(code)
+        return syntax_tree(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

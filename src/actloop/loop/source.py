@@ -8,6 +8,8 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
+from actloop.values.syntax import syntax_tree
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,7 +50,7 @@ def parsed(code: str) -> ast.Module | SyntaxError | None:
         return None
     blanked = _ESCAPE.sub(lambda m: m[0] if m[1] in "\n'\"\\" else "__", code) if "\\" in code else code
     try:
-        return ast.parse(blanked)
+        return syntax_tree(blanked)
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError, OverflowError):

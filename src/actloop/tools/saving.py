@@ -23,6 +23,7 @@ from actloop.tools.signature import describe_function
 from actloop.tools.source import checked_code, imported_packages, tool_code
 from actloop.values.arguments import arguments_of
 from actloop.values.plain import Writer, foreign_classes, read
+from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
     import os
@@ -129,7 +130,7 @@ def known_tool(data: Mapping[str, Any]) -> type[Tool] | None:
 def is_plain_final_answer(code: str) -> bool:
     """Whether code is that of smolagents' own `FinalAnswerTool`, which every agent saved by it has."""
     try:
-        classes = [node for node in ast.parse(code).body if isinstance(node, ast.ClassDef)]
+        classes = [node for node in syntax_tree(code).body if isinstance(node, ast.ClassDef)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     if len(classes) != 1 or classes[0].name != "FinalAnswerTool":

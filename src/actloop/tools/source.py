@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.tools.decorator import SimpleTool
 from actloop.values.arguments import parameters_of
 from actloop.values.plain import is_secret, is_secret_name
+from actloop.values.syntax import source_of, syntax_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def tool_code(saved: Tool) -> str:
         source = _source_of(definition)
     except (OSError, TypeError) as error:
         raise ValueError(f"the source of tool '{saved.name}' cannot be found: {error}") from None
-    node = ast.parse(source).body[0]
+    node = syntax_tree(source).body[0]
     if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         raise ValueError(f"tool '{saved.name}' is not defined by 'class' or 'def' and cannot be saved")
     if not isinstance(node, ast.ClassDef):
@@ -60,7 +61,7 @@ def tool_code(saved: Tool) -> str:
 
 
 def _source_of(definition: Any) -> str:
-    return textwrap.dedent(inspect.getsource(definition)).strip()
+    return textwrap.dedent(source_of(definition)).strip()
 
 
 def _check_constructor(saved: Tool) -> None:
@@ -98,7 +99,7 @@ class _Header:
         """Take what `definition` uses, what that uses in turn included."""
         self._seen[definition.__name__] = definition
         known = _known_names(definition)
-        run = {node.id for node in _run_nodes(ast.parse(source)) if isinstance(node, ast.Name)}
+        run = {node.id for node in _run_nodes(syntax_tree(source)) if isinstance(node, ast.Name)}
         for name in sorted(_used_names(source)):
             if name in self._seen and self._seen[name] is known.get(name, self._seen[name]):
                 continue
@@ -186,10 +187,10 @@ def _used_names(source: str) -> set[str]:
             for symbol in table.get_symbols()
             if symbol.is_referenced() and (symbol.is_global() or top) and not (top and symbol.is_assigned())
         }
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         hint = getattr(node, "annotation", None) or getattr(node, "returns", None)
         if isinstance(hint, ast.Constant) and isinstance(hint.value, str):
-            used |= {part.id for part in ast.walk(ast.parse(hint.value, mode="eval")) if isinstance(part, ast.Name)}
+            used |= {part.id for part in ast.walk(syntax_tree(hint.value, mode="eval")) if isinstance(part, ast.Name)}
     return used
 
 
@@ -235,7 +236,7 @@ def _is_installed(module: str) -> bool:
 def imported_packages(code: str) -> set[str]:
     """Packages beyond the standard library that the code imports, as they are called where they are installed from."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(syntax_tree(code)):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -271,9 +272,9 @@ def checked_code(code: str) -> str:
     if len(code) > MAX_CODE:
         raise ValueError(f"the tool's code is longer than {MAX_CODE:,} characters")
     try:
-        tree = ast.parse(code)
+        tree = syntax_tree(code)
         code = _own_imports(code, tree)
-        unknown = sorted(_unknown_names(ast.parse(code)))
+        unknown = sorted(_unknown_names(syntax_tree(code)))
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"the tool's code is no valid Python: {error}") from None
     if unknown:
