@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
 import threading
+import urllib.request
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +106,8 @@ def model() -> PageModel:
 
 
 @pytest.fixture(scope="module")
-def ui(model: PageModel, tmp_path_factory: pytest.TempPathFactory) -> Generator[GradioUI]:
+def ui(model: PageModel, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Generator[GradioUI]:
+    # After the browser, whose event loop Gradio finds: where there is none, it makes some and leaves them behind.
     from actloop.screens.gradio import GradioUI
 
     agent = CodeAgent(
@@ -317,3 +321,56 @@ def test_a_visitor_who_leaves_leaves_nothing_behind(visit: Callable[[], Page], u
             break
         threading.Event().wait(0.1)
     assert gone.is_set()
+
+
+def post(address: str, body: bytes, kind: str) -> Any:
+    request = urllib.request.Request(address, body, {"Content-Type": kind})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def submitted(ui: GradioUI, address: str, files: list[str]) -> str:
+    """What the server says of a message that no page has checked."""
+    assert ui.page is not None
+    config: Any = ui.page.config
+    (submit,) = [
+        function for function in config["dependencies"] if any(target[1] == "submit" for target in function["targets"])
+    ]
+    data = [{"text": "TASK files", "files": [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in files]}]
+    session = os.urandom(6).hex()
+    job = {"data": data, "fn_index": submit["id"], "session_hash": session, "trigger_id": submit["targets"][0][0]}
+    post(f"{address}gradio_api/queue/join", json.dumps(job).encode(), "application/json")
+    told = ""
+    with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash={session}", timeout=60) as stream:
+        for line in stream:
+            told += line.decode()
+            if "process_completed" in told:
+                return told
+    return told
+
+
+def sent(address: str, name: str, content: bytes) -> str:
+    """Path of a file that was handed to the server's upload address."""
+    head = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    body = head.encode() + content + b"\r\n--b--\r\n"
+    return post(f"{address}gradio_api/upload", body, "multipart/form-data; boundary=b")[0]
+
+
+def test_files_that_no_page_has_checked_are_refused_by_the_server(ui: GradioUI, address: str, tmp_path: Path) -> None:
+    assert ui.file_upload_folder is not None
+    before = set(ui.file_upload_folder.iterdir())
+    (tmp_path / "secret.txt").write_text("top secret")
+    for path in (
+        str(tmp_path / "secret.txt"),
+        "/etc/passwd",
+        sent(address, "evil.exe", b"MZ"),
+        sent(address, "page.png", b"<script>"),
+        sent(address, "fine.txt", b"x") + "/../../../../../etc/passwd",
+    ):
+        told = submitted(ui, address, [path])
+        assert "process_completed" in told
+        assert "top secret" not in told
+        assert "root:" not in told
+    assert set(ui.file_upload_folder.iterdir()) == before
+    told = submitted(ui, address, [sent(address, "../../../up.txt", b"climbs")])
+    assert {path.name for path in set(ui.file_upload_folder.iterdir()) - before} == {"up.txt"}, told

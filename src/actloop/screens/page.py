@@ -36,7 +36,12 @@ STYLE = """
 #chat { border: 0 solid transparent; background: transparent; }
 #chat .bubble-wrap { background: transparent; }
 #chat .top-panel, #chat [aria-label="Share"], #chat [title="Share"] { display: none; }
-#chat .bot-row, #chat .bot-row .flex-wrap, #chat .bot.message { width: 100%; max-width: 100%; }
+#chat .bot-row { width: calc(100% - 2.5rem); max-width: none; }
+#chat .bot-row .flex-wrap, #chat .bot.message { width: 100%; max-width: 100%; margin-right: 0; }
+#chat .bot-row * { min-width: 0; }
+#chat .bot-row .message, #chat .thought-group { max-width: 100%; box-sizing: border-box; }
+#chat pre { overflow-x: auto; max-height: 60vh; }
+#chat code.language-text { white-space: pre-wrap; overflow-wrap: anywhere; }
 #chat .thought-group { margin: 0.25rem 0; }
 footer { display: none !important; }
 """

@@ -1,0 +1,99 @@
+"""`actloop web`: the real command, a scripted service, a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actloop.errors import AgentError
+from actloop.screens.chromium import find_chromium
+
+from .conftest import actloop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Service
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """Address of a site of two pages."""
+    try:
+        find_chromium()
+    except AgentError as error:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(f"`actloop web` needs Chromium: {error}")
+        pytest.skip(f"no Chromium: {error}")
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<p>The word is <b>heron</b>.</p>" if self.path == "/word" else b"<a href='/word'>the word</a>"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def shown(service: Service, number: int) -> str:
+    return json.dumps(service.requests[number]["messages"])
+
+
+def test_web_finds_a_word_over_two_pages(service: Service, site: str) -> None:
+    service.replies = ["<code>\nclick('the word')\n</code>", "<code>\nfinal_answer(read_page())\n</code>"]
+    done = actloop(
+        "web",
+        "What is the word?",
+        "--url",
+        site,
+        "--allow-private",
+        "--no-vision",
+        "--verbosity",
+        "-1",
+        *service.options,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "The word is heron."), done.stderr
+    assert "the word" in shown(service, 0)
+    assert "The word is heron." in shown(service, 1)
+
+
+def test_web_shows_screenshots_to_a_model_that_sees(service: Service, site: str) -> None:
+    service.replies = ["<code>\nclick('the word')\n</code>", "<code>\nfinal_answer('seen')\n</code>"]
+    done = actloop(
+        "web", "What is the word?", "--url", site, "--allow-private", "--vision", "--verbosity", "-1", *service.options
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "seen"), done.stderr
+    assert [shown(service, number).count("data:image/png;base64") for number in (0, 1)] == [1, 2]
+
+
+def test_web_refuses_private_addresses_unless_allowed(service: Service, site: str) -> None:
+    done = actloop("web", "Look.", "--url", site, *service.options)
+    assert done.returncode == 1
+    assert "is refused" in done.stderr
+    assert service.requests == []
+
+
+def test_web_names_what_is_missing_before_a_model_is_asked(service: Service) -> None:
+    done = actloop("web", "Look.", *service.options, CHROMIUM="/nowhere")
+    assert done.returncode == 1
+    assert "CHROMIUM=/nowhere" in done.stderr
+    assert actloop("web", " ", *service.options).returncode == 2
