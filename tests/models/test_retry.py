@@ -1,12 +1,17 @@
 """The retry policy and the limit of requests, apart from any service."""
 
 import email.utils
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import stamina
 
+from actloop.models.openai import OpenAIModel
 from actloop.models.retry import ModelRequestError, RateLimiter, RetryPolicy, is_retriable_status, retry_after_of
+
+from .conftest import Service, completion
 
 
 class Flaky:
@@ -129,3 +134,44 @@ async def test_requests_are_spaced() -> None:
     assert time.monotonic() - start >= 0.019  # a lower bound, which no load of the machine can break
     with pytest.raises(ValueError, match="positive"):
         RateLimiter(0)
+
+
+class SharedClock:
+    """Time stands still; who has to sleep is noted down."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+        self.limiter = RateLimiter(30, clock=lambda: self.now, sleep=self.slept.append)
+
+
+def test_models_of_several_threads_share_one_limit(service: Service) -> None:
+    clock = SharedClock()
+    models = [
+        OpenAIModel(name, api_base=service.url, api_key="k", requests_per_minute=clock.limiter) for name in ("a", "b")
+    ]
+    service.answers = [completion()] * 8
+    with ThreadPoolExecutor(8) as pool:
+        replies = [pool.submit(model.generate, [{"role": "user", "content": "?"}]) for model in models * 4]
+        assert [reply.result().content for reply in replies] == ["hello"] * 8
+    assert sorted(clock.slept) == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0], "one slot each; the first need not wait"
+    assert sorted(request["model"] for request in service.requests) == ["a"] * 4 + ["b"] * 4
+    clock.now = 100.0
+    service.answers = [completion()]
+    models[0].generate([{"role": "user", "content": "?"}])
+    assert len(clock.slept) == 7, "slots that nobody took are not saved up, nor does anyone wait for them"
+    for model in models:
+        model.close()
+
+
+def test_models_with_numbers_of_their_own_share_nothing() -> None:
+    one, other = (OpenAIModel("m", api_key="k", requests_per_minute=30) for _ in range(2))
+    assert one.rate_limiter is not other.rate_limiter
+
+
+def test_saving_a_model_keeps_the_number_of_a_shared_limit() -> None:
+    model = OpenAIModel("m", api_key="k", requests_per_minute=RateLimiter(30))
+    data = model.to_dict()
+    assert data["requests_per_minute"] == 30
+    assert json.loads(json.dumps(data)) == data
+    assert OpenAIModel.from_dict({**data, "api_key": "k"}).rate_limiter.requests_per_minute == 30

@@ -34,7 +34,8 @@ class ApiModel(Model):
         model_id: The model's name at the service.
         custom_role_conversions: Roles to send instead of others, for services that do not know them.
         client: A client of the service's SDK, to be used instead of one of our own.
-        requests_per_minute: Space requests so that there are no more of them; None for no limit.
+        requests_per_minute: Space requests so that there are no more of them; None for no limit. Models that are given
+            the same `RateLimiter` share its limit; what is saved of it is the number.
         retry: Send a request again where that may help; a `RetryPolicy` says how often, False means never.
         **kwargs: As for `Model`.
     """
@@ -44,14 +45,15 @@ class ApiModel(Model):
         model_id: str,
         custom_role_conversions: dict[str, str] | None = None,
         client: Any | None = None,
-        requests_per_minute: float | None = None,
+        requests_per_minute: float | RateLimiter | None = None,
         retry: bool | RetryPolicy = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(model_id=model_id, **kwargs)
         self.custom_role_conversions = custom_role_conversions or {}
-        self.requests_per_minute = requests_per_minute
-        self.rate_limiter = RateLimiter(requests_per_minute)
+        shared = isinstance(requests_per_minute, RateLimiter)
+        self.rate_limiter = requests_per_minute if shared else RateLimiter(requests_per_minute)
+        self.requests_per_minute = self.rate_limiter.requests_per_minute
         self.retryer = retry if isinstance(retry, RetryPolicy) else RetryPolicy() if retry else NO_RETRY
         self._given_client = client
 

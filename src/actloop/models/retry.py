@@ -198,13 +198,26 @@ NO_RETRY = RetryPolicy(attempts=1)
 class RateLimiter:
     """Spaces requests evenly, over all threads and tasks that share it.
 
+    Models that are given the same one as their `requests_per_minute` share one limit.
+
     Args:
         requests_per_minute: None for no limit.
+        clock: Seconds that only grow, from any start.
+        sleep: Blocks for some seconds; `athrottle` has asyncio's instead.
     """
 
-    def __init__(self, requests_per_minute: float | None = None) -> None:
+    def __init__(
+        self,
+        requests_per_minute: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         if requests_per_minute is not None and requests_per_minute <= 0:
             raise ValueError(f"requests_per_minute must be positive, not {requests_per_minute}")
+        self.requests_per_minute = requests_per_minute
+        self._clock = clock
+        self._sleep = sleep
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._next = 0.0
         self._lock = threading.Lock()
@@ -213,7 +226,7 @@ class RateLimiter:
         """Sleep until the next request may be sent."""
         wait = self._take()
         if wait:
-            time.sleep(wait)
+            self._sleep(wait)
 
     async def athrottle(self) -> None:
         """As `throttle`, awaited."""
@@ -226,7 +239,7 @@ class RateLimiter:
         if not self._interval:
             return 0.0
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             mine = max(now, self._next)
             self._next = mine + self._interval
         return mine - now
