@@ -76,8 +76,9 @@ async def _together(run: Run, port: Port, work: Any, left: deque[Any], most: int
 
     run.interrupt.add_waker(wake)
     try:
-        for _ in range(most):
-            handles.append(port.start(work))
+        handles.extend(port.start(work) for _ in range(most))  # those begun are kept when one cannot be
+        if run.interrupt.is_set:
+            wake()  # one that was begun just then was not in the list yet
         for handle in handles:
             await handle.wait()
     except BaseException:

@@ -136,8 +136,35 @@ def iterate_now(items: AsyncGenerator[T, None]) -> Generator[T]:
         run_now(items.aclose())
 
 
+class _Awaited:
+    """What a piece of work awaits on the background loop; once it is cancelled, it awaits nothing more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._futures: set[Future[Any]] = set()
+        self._cancelled = False
+
+    def add(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._futures.add(future)
+            cancelled = self._cancelled
+        if cancelled:
+            future.cancel()
+
+    def discard(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._futures.discard(future)
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            futures = list(self._futures)
+        for future in futures:
+            future.cancel()
+
+
 class _BlockingHandle:
-    def __init__(self, future: Future[None], awaited: set[Future[Any]]) -> None:
+    def __init__(self, future: Future[None], awaited: _Awaited) -> None:
         self._future = future
         self._awaited = awaited
 
@@ -146,8 +173,7 @@ class _BlockingHandle:
 
     def cancel(self) -> None:
         self._future.cancel()
-        for result in self._awaited.copy():
-            result.cancel()
+        self._awaited.cancel()
 
 
 class Blocking:
@@ -210,7 +236,7 @@ class Blocking:
         """Run it in a thread."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(256, thread_name_prefix="actloop-call")
-        awaited: set[Future[Any]] = set()
+        awaited = _Awaited()
         context = contextvars.copy_context()
         context.run(_awaited.set, awaited)
         return _BlockingHandle(self._pool.submit(context.run, lambda: run_now(work())), awaited)
@@ -343,7 +369,7 @@ class _Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owner = 0
 
-    def run(self, make: Callable[[], Awaitable[T]], awaited: set[Future[Any]]) -> T:
+    def run(self, make: Callable[[], Awaitable[T]], awaited: _Awaited) -> T:
         result: Future[T] = Future()
         awaited.add(result)
         context = contextvars.copy_context()
@@ -394,7 +420,7 @@ def _without_control_flow(function: Callable[[], T]) -> T:
         raise RuntimeError(f"{type(error).__name__} was raised where an error was expected") from error
 
 
-_awaited: contextvars.ContextVar[set[Future[Any]]] = contextvars.ContextVar("actloop_awaited", default=set())  # noqa: B039
+_awaited: contextvars.ContextVar[_Awaited] = contextvars.ContextVar("actloop_awaited", default=_Awaited())  # noqa: B039
 """What the current piece of work awaits on the background loop, so that it can be cancelled."""
 
 _background = _Background()
