@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import urllib.error
 import urllib.request
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -374,3 +375,19 @@ def test_files_that_no_page_has_checked_are_refused_by_the_server(ui: GradioUI, 
     assert set(ui.file_upload_folder.iterdir()) == before
     told = submitted(ui, address, [sent(address, "../../../up.txt", b"climbs")])
     assert {path.name for path in set(ui.file_upload_folder.iterdir()) - before} == {"up.txt"}, told
+
+
+def test_the_page_answers_under_its_own_names_only(address: str) -> None:
+    """A name of another site that points to this machine does not open the page to that site."""
+
+    def status(host: str) -> int:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, headers={"Host": host}), timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert [status(host) for host in ("evil.example", "127.0.0.1.evil.example:7860", "[::", "localhost:1")] == [
+        421, 421, 421, 200,
+    ]  # fmt: skip

@@ -33,6 +33,8 @@ class GradioUI:
         allowed_file_types: Endings of files that visitors may hand in, such as `[".pdf", ".csv"]`.
         max_file_size: Bytes that such a file may have.
         max_concurrent_runs: Runs at a time; further visitors wait their turn.
+        allowed_hosts: Names besides localhost under which a page that is served on this machine alone may be asked for,
+            such as that of a proxy in front of it.
 
     Raises:
         MissingExtraError: Gradio is not installed.
@@ -47,6 +49,7 @@ class GradioUI:
         allowed_file_types: Sequence[str] | None = None,
         max_file_size: int = 20 * MEBIBYTE,
         max_concurrent_runs: int = 8,
+        allowed_hosts: Sequence[str] = (),
     ) -> None:
         try:
             import gradio as _  # noqa: F401
@@ -58,6 +61,7 @@ class GradioUI:
         self.name = agent.name or "Agent interface"
         self.description = agent.description
         self.max_concurrent_runs = max_concurrent_runs
+        self.allowed_hosts = tuple(allowed_hosts)
         self.uploads: UploadFolder | None = None
         if self.file_upload_folder is not None:
             types = DEFAULT_FILE_TYPES if allowed_file_types is None else tuple(allowed_file_types)

@@ -12,7 +12,7 @@ from gradio.themes import Default as DefaultTheme
 
 from actloop.screens.chat import Entry
 from actloop.screens.markup import MATH, escaped, plain
-from actloop.screens.serving import CAUTION, ContentPolicy, is_loopback, private_temporary_folder
+from actloop.screens.serving import CAUTION, LOCAL_NAMES, PageGuard, is_loopback, private_temporary_folder
 from actloop.screens.uploads import IMAGES, MEBIBYTE, RefusedUploadError, content_of
 
 if TYPE_CHECKING:
@@ -193,8 +193,10 @@ class AgentPage(gr.Blocks):
                 " a password: pass auth=(user, password), or leave server_name out.",
                 stacklevel=2,
             )
+        is_local = is_loopback(kwargs["server_name"]) and not kwargs["share"]
+        hosts = (*LOCAL_NAMES, *self._ui.allowed_hosts) if is_local else None
         app: dict[str, Any] = dict(kwargs.pop("app_kwargs", None) or {})
-        app["middleware"] = [*app.get("middleware", ()), ContentPolicy.as_middleware()]
+        app["middleware"] = [*app.get("middleware", ()), PageGuard.as_middleware(hosts)]
         return super().launch(*args, app_kwargs=app, **kwargs)
 
 

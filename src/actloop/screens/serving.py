@@ -9,8 +9,11 @@ import shutil
 import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CAUTION = (
@@ -37,24 +40,37 @@ POLICY = "; ".join(
 """Nothing is loaded from, or told to, any other host, whatever a model has written into the page."""
 
 
-class ContentPolicy:
-    """Adds a content security policy to every answer of a server.
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class PageGuard:
+    """Adds a content security policy to every answer of a server, and answers only under the server's own names.
+
+    A page of another site could otherwise reach a server on this machine by giving its own name this machine's address.
 
     Args:
         app: The server's application.
+        hosts: Names under which the server may be asked; None for any.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None = None) -> None:
         self._app = app
+        self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     @classmethod
-    def as_middleware(cls) -> Any:
+    def as_middleware(cls, hosts: Sequence[str] | None) -> Any:
         """What FastAPI takes."""
         from starlette.middleware import Middleware
 
-        return Middleware(cls)
+        return Middleware(cls, hosts=hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._hosts is not None:
+            given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+            if _name(given) not in self._hosts:
+                await _refuse(send)
+                return
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
@@ -62,6 +78,21 @@ class ContentPolicy:
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+def _name(host: str) -> str:
+    """The name in a `Host` header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _refuse(send: Send) -> None:
+    told = b"This page answers under localhost only. Behind a proxy, name its host: GradioUI(..., allowed_hosts=[...])."
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(told)).encode())]
+    await send({"type": "http.response.start", "status": 421, "headers": headers})
+    await send({"type": "http.response.body", "body": told})
 
 
 def is_loopback(host: str) -> bool:
