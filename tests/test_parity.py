@@ -31,7 +31,7 @@ OTHERWISE = {
     "MessageRole": _ENUM,
     "ModalExecutor": _LATER,
     "PythonInterpreterTool.timeout_seconds": "the same number, as a float",
-    "SpeechToTextTool.forward.inputs": "is called audio, as the tool's inputs say",
+    "SpeechToTextTool.encode.audio": "is called raw_inputs, as in `PipelineTool`, whose method it is",
     "WasmExecutor": _LATER,
     "WikipediaSearchTool.user_agent": "names this package",
     "get_clean_message_list.role_conversions": "None instead of a dict that could be changed",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AgentParsingError as AgentParsingError,
         AgentToolCallError as AgentToolCallError,
         AgentToolExecutionError as AgentToolExecutionError,
+        ContextLimitError as ContextLimitError,
         InterpreterError as InterpreterError,
         MissingExtraError as MissingExtraError,
         ProtocolError as ProtocolError,
@@ -54,9 +55,20 @@ if TYPE_CHECKING:
         WasmExecutor as WasmExecutor,
     )
     from actloop.executors.session import SandboxLimits as SandboxLimits
-    from actloop.guest import BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES, Opaque as Opaque, Record as Record
+    from actloop.guest import (
+        BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES,
+        Audio as Audio,
+        Opaque as Opaque,
+        Record as Record,
+    )
+    from actloop.hub.client import HubError as HubError
     from actloop.journal import Journal as Journal, MemoryJournal as MemoryJournal, default_journal as default_journal
     from actloop.mcp.client import MCPClient as MCPClient
+    from actloop.mcp.errors import (
+        MCPConnectionError as MCPConnectionError,
+        MCPTimeoutError as MCPTimeoutError,
+        MCPToolError as MCPToolError,
+    )
     from actloop.mcp.server import serve_agent as serve_agent
     from actloop.memory.callbacks import CallbackRegistry as CallbackRegistry
     from actloop.memory.compaction import ContextLimit as ContextLimit
@@ -182,6 +194,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "AgentParsingError",
         "AgentToolCallError",
         "AgentToolExecutionError",
+        "ContextLimitError",
         "InterpreterError",
         "MissingExtraError",
         "ProtocolError",
@@ -206,16 +219,23 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "actloop.executors.session": ("SandboxLimits",),
     "actloop.guest": (
+        "Audio",
         "BASE_BUILTIN_MODULES",
         "Opaque",
         "Record",
     ),
+    "actloop.hub.client": ("HubError",),
     "actloop.journal": (
         "Journal",
         "MemoryJournal",
         "default_journal",
     ),
     "actloop.mcp.client": ("MCPClient",),
+    "actloop.mcp.errors": (
+        "MCPConnectionError",
+        "MCPTimeoutError",
+        "MCPToolError",
+    ),
     "actloop.mcp.server": ("serve_agent",),
     "actloop.memory.callbacks": ("CallbackRegistry",),
     "actloop.memory.compaction": ("ContextLimit",),

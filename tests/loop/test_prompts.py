@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actloop import CodeAgent, ScriptedModel
 from actloop.agents.prompting import check_templates, packaged_templates, populate_template
 from actloop.loop.parsing import Program, parse_reply
 from actloop.loop.replies import CallReader, Calls
@@ -67,3 +68,12 @@ def test_examples_of_calls_are_right_replies_in_the_form_in_which_they_are_sent_
         ]
         assert f"Thought: {found.thought}\n{calls_as_text(calls)}" == written
         assert all(call.refusal is None for call in found.requests)
+
+
+def test_templates_that_are_changed_in_place_are_one_agents_own() -> None:
+    one, other = CodeAgent([], ScriptedModel([])), CodeAgent([], ScriptedModel([]))
+    one.prompt_templates["system_prompt"] += "\nAnswer in verse."
+    one.prompt_templates["planning"]["initial_plan"] = "Plan in verse."
+    assert "Answer in verse." in one.system_prompt
+    assert "verse" not in other.system_prompt
+    assert "verse" not in other.prompt_templates["planning"]["initial_plan"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
@@ -92,9 +93,13 @@ def check_templates(templates: Mapping[str, Any]) -> None:
         raise ValueError(f"prompt_templates lacks: {', '.join(missing)}")
 
 
-@lru_cache(maxsize=8)
 def packaged_templates(name: str) -> PromptTemplates:
-    """The templates that come with actloop, such as `code_agent`; shared, so never to be changed in place."""
+    """A copy of the templates that come with actloop, such as `code_agent`: users change those of their agents."""
+    return copy.deepcopy(_packaged(name))
+
+
+@lru_cache(maxsize=8)
+def _packaged(name: str) -> PromptTemplates:
     from importlib import resources
 
     import yaml

@@ -67,6 +67,8 @@ class AnthropicModel(ServiceModel):
             added to every request. `max_tokens` is 8192 by default, beyond what `thinking` may use.
     """
 
+    supports_images = True
+
     def __init__(
         self,
         model_id: str,

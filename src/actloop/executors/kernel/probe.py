@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import SandboxUnavailableError
 
-from . import host, landlock, seccomp
+from . import harden, host, landlock, seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -142,7 +142,7 @@ def _try_session(zygote: host.Zygote) -> list[Finding]:
     return findings
 
 
-def _level(level: host.Level) -> Finding:
+def _level(level: harden.Level) -> Finding:
     detail = _LEVELS[level.name] if level.applied else level.reason
     if level.applied and level.reason:
         detail += f" ({level.reason})"
