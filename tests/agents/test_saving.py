@@ -221,7 +221,7 @@ def late(x: int) -> int:
 def test_default_prompts_stay_the_defaults(tmp_path: Path) -> None:
     loaded: Any = through_folder(CodeAgent([], model()), tmp_path)
     assert loaded._own_prompts
-    assert loaded.prompt_templates is packaged_templates("code_agent")
+    assert loaded.prompt_templates == packaged_templates("code_agent")
 
 
 def test_base_tools_are_saved_one_by_one(tmp_path: Path) -> None:

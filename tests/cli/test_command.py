@@ -355,3 +355,12 @@ def test_options_that_do_not_fit_are_named(options: list[str], told: str) -> Non
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_knows_every_extra() -> None:
+    import tomllib
+
+    from actloop.cli.reports import EXTRAS
+
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"]) - {"all"}

@@ -262,3 +262,26 @@ def test_secrets_are_masked_wherever_they_surface(monkeypatch: pytest.MonkeyPatc
         assert key not in text
         assert "umbrella-weather" not in text
         assert "[secret]" in text
+
+
+def test_what_a_tool_yields_is_shown_as_it_comes() -> None:
+    run: list[events.Event] = [
+        started(),
+        events.ToolCalled(id="c1", name="count", args=[], kwargs={}, origin="code"),
+        *[events.ToolYielded(id="c1", name="count", piece=piece) for piece in ("a b", "c\nlast", {"found": 3})],
+    ]
+    text = printed(run)
+    assert "│ a bc" in text
+    assert "│ last{'found': 3}" in text
+    assert "cyan" not in text
+    end = events.ToolReturned(id="c1", result="done")
+    assert "│ rest" in printed([*run, events.ToolYielded(id="c1", name="count", piece="rest"), end])
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 200])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_any_width_and_a_pipe(width: int, terminal: bool) -> None:
+    text = printed(RUN, width=width, terminal=terminal)
+    assert "forty-five" in re.sub(r"\x1b\[[0-9;]*m|[\s│]", "", text)
+    if not terminal:
+        assert "    total = sum(range(10))\n" in text  # in a pipe no line is broken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -109,11 +109,10 @@ def mcp(
     from rich.console import Console
 
     logger = AgentLogger(verbosity, Console(stderr=True, highlight=False))
-    with _output_diverted():
-        chosen, executor = setup.make_tools(settings.tools), setup.make_executor(settings.imports)
-        model = setup.make_model(settings)
     try:
-        with setup.make_agent(settings, chosen, executor, model, logger) as agent:
+        with ExitStack() as stack:
+            with _output_diverted():
+                agent = stack.enter_context(setup.open_agent(settings, logger))
             serve_agent(
                 agent,
                 "http" if http else "stdio",
@@ -126,8 +125,4 @@ def mcp(
             )
     except OSError as error:
         raise setup.UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
-    finally:
-        close = getattr(model, "close", None)
-        if close is not None:
-            close()
     return 0

@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 
     from actloop.journal import RunSummary
 
-EXTRAS = {"openai": ("openai", "stamina"), "local": ("xllamacpp", "openai", "stamina")}
+EXTRAS = {
+    "local": ("xllamacpp", "openai", "stamina"),
+    "openai": ("openai", "stamina"),
+    "anthropic": ("anthropic", "stamina"),
+    "bedrock": ("boto3", "stamina"),
+    "huggingface": ("huggingface_hub", "stamina"),
+    "litellm": ("litellm", "stamina"),
+    "transformers": ("transformers", "torch", "accelerate"),
+    "vllm": ("vllm",),
+    "mlx": ("mlx_lm",),
+    "web": ("httpx2", "bs4", "lxml", "markdownify", "ddgs"),
+    "mcp": ("mcp", "fastmcp"),
+    "gradio": ("gradio",),
+    "browser": ("playwright", "PIL"),
+    "images": ("PIL",),
+    "audio": ("soundfile",),
+    "langchain": ("langchain_core",),
+}
 
 
 def list_runs(limit: int, as_json: bool) -> int:

@@ -43,6 +43,7 @@ class TerminalScreen:
         self._steps = 0
         self._observed: list[str] = []
         self._output = _Output(self)
+        self._pieces = _Output(self, "cyan")
         self._broken = False
 
     def append(self, run_id: str, event: events.Event) -> None:  # noqa: ARG002
@@ -84,7 +85,10 @@ class TerminalScreen:
                 self._show_program(event)
             case events.ToolCalled():
                 self._show_call(event)
+            case events.ToolYielded():
+                self._pieces.add(event.piece if isinstance(event.piece, str) else f"{_shown(event.piece)}\n")
             case events.ToolReturned():
+                self._pieces.end()
                 self._show_result(event)
             case events.CallsRead():
                 if self._take_reply():
@@ -171,7 +175,7 @@ class TerminalScreen:
             self._output.add(event.logs)
         self._output.end()
         if event.output is not None and not event.answered and event.error_kind is None:
-            self.bar(_short(f"= {described(event.output) or repr(event.output)}", 2000), "green")
+            self.bar(f"= {_shown(event.output)}", "green")
         if event.lost:
             self.bar("The sandbox was lost, and its variables with it.", "yellow")
 
@@ -269,10 +273,11 @@ class TerminalScreen:
 
 
 class _Output:
-    """What a program prints, shown line by line as it comes; after so many lines only counted."""
+    """What a program prints or a tool yields, shown line by line as it comes; after so many lines only counted."""
 
-    def __init__(self, screen: TerminalScreen) -> None:
+    def __init__(self, screen: TerminalScreen, style: str = "blue") -> None:
         self._screen = screen
+        self._style = style
         self._rest = ""
         self._lines = 0
         self._characters = 0
@@ -290,13 +295,13 @@ class _Output:
         self._lines += 1
         self._characters += len(line)
         if self._lines <= OUTPUT_LINES and self._characters <= OUTPUT_CHARACTERS:
-            self._screen.bar(line or " ", "blue")
+            self._screen.bar(line or " ", self._style)
 
     def end(self) -> None:
         if self._rest:
             self._show(self._rest)
         if self._lines > OUTPUT_LINES or self._characters > OUTPUT_CHARACTERS:
-            self._screen.bar(f"... ({self._lines:,} lines and {self._characters:,} characters in all)", "blue")
+            self._screen.bar(f"... ({self._lines:,} lines and {self._characters:,} characters in all)", self._style)
         self._rest, self._lines, self._characters, self.begun = "", 0, 0, False
 
 
@@ -312,6 +317,11 @@ def thought_of(reply: str, code: str) -> str:
         found = re.search(r"<code>|```", reply)
         start = found.start() if found else len(reply)
     return _THOUGHT.sub("", _OPENING.sub("", reply[:start])).strip()
+
+
+def _shown(value: Any) -> str:
+    """A value on a line or a few."""
+    return _short(described(value) or repr(value), 2000)
 
 
 def _short(text: str, limit: int = 400) -> str:
