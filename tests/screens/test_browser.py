@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.paths.append(self.path)
         path = self.path.split("?")[0]
         body = self.server.pages.get(path, f"<p>you asked for {self.path}</p>").encode()
-        self.send_response(302 if path == "/redirect" else 200)
+        self.send_response({"/redirect": 302, "/gone": 404}.get(path, 200))
         if path == "/redirect":
             self.send_header("Location", self.server.redirect_to)
         if path == "/file":
@@ -126,6 +126,13 @@ def test_what_is_not_there_is_said(browser: Browser, site: Site) -> None:
         browser.press("NoSuchKey")
     with pytest.raises(BrowserError, match=r"no\.such\.host\.invalid:80 cannot be reached"):
         browser.open("http://no.such.host.invalid/")
+
+
+def test_a_guessed_address_leads_back(browser: Browser, site: Site) -> None:
+    browser.open(f"{site.address}/list")
+    with pytest.raises(BrowserError, match=r"no page at .*/gone \(404\).*back at .*/list.*click"):
+        browser.open(f"{site.address}/gone")
+    assert browser.url == f"{site.address}/list"
 
 
 def test_scrolling_and_searching(browser: Browser, site: Site) -> None:

@@ -144,10 +144,9 @@ def browser_tools(browser: Browser) -> list[Tool]:
 
 def _part(text: str, part: int) -> str:
     parts = max(1, -(-len(text) // TEXT_PART))
-    if not 1 <= part <= parts:
-        raise ValueError(f"this page has {parts} parts; got {part}")
-    shown = text[(part - 1) * TEXT_PART : part * TEXT_PART]
-    return shown if parts == 1 else f"{shown}\n(part {part} of {parts})"
+    shown_part = min(max(part, 1), parts)
+    shown = text[(shown_part - 1) * TEXT_PART : shown_part * TEXT_PART]
+    return shown if parts == shown_part == part else f"{shown}\n(part {shown_part} of {parts})"
 
 
 class PageWatch:

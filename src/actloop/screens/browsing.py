@@ -205,10 +205,14 @@ class Browser:
             raise BrowserError(f"{url} could not be opened: {_reason(error)}") from error
         if answer is not None and OWN in answer.headers:
             raise BrowserError(await answer.text())
+        if answer is not None and answer.status in (404, 410):
+            await self._page.go_back(wait_until="domcontentloaded")
+            raise BrowserError(
+                f"there is no page at {url} ({answer.status}); the browser is back at {self._page.url}. Do not guess"
+                " addresses: follow a link of the page with click, by its number or its words"
+            )
         where = await self._where()
-        return (
-            where if answer is None or answer.status < 400 else f"{where} (error {answer.status}: not found or refused)"
-        )
+        return where if answer is None or answer.status < 400 else f"{where} (the server answered {answer.status})"
 
     async def _where(self) -> str:
         """Let the page settle, or the one that has opened in front of it, and say where it is."""
