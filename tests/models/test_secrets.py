@@ -12,7 +12,16 @@ from actloop.models.secrets import secrets_in, without_secrets
 
 @pytest.mark.parametrize(
     "name",
-    ["api_key", "token", "hf_token", "aws_secret_access_key", "aws_session_token", "extra_headers", "AZURE_API_KEY"],
+    [
+        "api_key",
+        "token",
+        "hf_token",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "azure_ad_token",
+        "extra_headers",
+        "AZURE_API_KEY",
+    ],
 )
 def test_secrets_are_known_by_their_names(name: str) -> None:
     settings: dict[str, Any] = {name: "s", "inside": [{name: "s"}], "kept": 1}
@@ -20,7 +29,9 @@ def test_secrets_are_known_by_their_names(name: str) -> None:
     assert secrets_in(settings) == ["s", "s"]
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "eos_token_id", "top_k", "region_name"])
+@pytest.mark.parametrize(
+    "name", ["max_tokens", "max_completion_tokens", "eos_token_id", "pad_token_id", "top_k", "region_name"]
+)
 def test_other_settings_are_kept(name: str) -> None:
     assert without_secrets({name: 1}) == {name: 1}
 

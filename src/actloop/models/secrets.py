@@ -9,7 +9,7 @@ from actloop.models.base import REMOVE_PARAMETER
 
 _SECRET = re.compile(
     r"token|.*api[_-]?key.*|.*secret.*|.*passw.*|.*authorization.*|.*credential.*|.*headers|.*cookie.*"
-    r"|.*(?:access|session|security|auth|bearer|ad|hf)[_-]token.*|.*access[_-]?key.*|.*private[_-]?key.*",
+    r"|.*(?:access|session|security|auth|bearer|\bad|_ad|hf)[_-]token.*|.*access[_-]?key.*|.*private[_-]?key.*",
     re.IGNORECASE,
 )
 _PLAIN = (str, int, float, bool, type(None))
