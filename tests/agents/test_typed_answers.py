@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +14,16 @@ from actloop import (
     ActionStep,
     AgentMaxStepsError,
     AgentMemory,
+    ChatMessage,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
     CodeAgent,
     FinalAnswerTool,
     LogLevel,
     MemoryJournal,
+    MessageRole,
     ScriptedModel,
+    ToolCallingAgent,
 )
 
 
@@ -140,3 +146,27 @@ def test_a_final_answer_tool_of_the_users_and_a_type_exclude_each_other() -> Non
 async def test_under_arun() -> None:
     with agent([answer("'8'")], int) as one:
         assert await one.arun("how many?") == 8
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_an_agent_that_calls_tools_gives_typed_answers_too(native: bool) -> None:
+    def call(arguments: dict[str, Any]) -> ChatMessage | str:
+        if not native:
+            return json.dumps({"name": "final_answer", "arguments": arguments})
+        function = ChatMessageToolCallFunction(arguments, "final_answer")
+        return ChatMessage(MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, id="c1")])
+
+    replies = [call({"answer": {"name": "Ulm", "people": 0}}), call({"answer": {"name": "Ulm", "people": 7}})]
+    model = ScriptedModel(replies)
+    with ToolCallingAgent([], model, output_type=City, verbosity_level=LogLevel.OFF, journal=None) as one:
+        assert one.run("which?") == City(name="Ulm", people=7)
+        first = next(step for step in one.memory.steps if isinstance(step, ActionStep))
+    assert "more than 0" in str(first.observations)
+    said = "\n".join(message.text for message in model.requests[0].messages)
+    assert "Inhabitants" in said
+
+
+def test_an_agent_that_calls_tools_closes_with_a_typed_answer() -> None:
+    model = ScriptedModel(['{"name": "Ulm", "people": 5}'])
+    with ToolCallingAgent([], model, output_type=City, max_steps=0, verbosity_level=LogLevel.OFF, journal=None) as one:
+        assert one.run("which?") == City(name="Ulm", people=5)
