@@ -19,7 +19,8 @@ from actloop.agents.checks import (
     valid_name,
     whole_number,
 )
-from actloop.agents.managed import INPUTS, ManagedAgent, agents_apart, briefing, report
+from actloop.agents.managed import INPUTS, ManagedAgent, agents_apart, briefing, own_report, report
+from actloop.agents.overrides import as_called, closing_by, overrides, own_loop, own_step
 from actloop.agents.prompting import (
     EMPTY_PROMPT_TEMPLATES,
     PromptTemplates,
@@ -180,6 +181,10 @@ class MultiStepAgent(SavedAgent, LatestRun):
         """The system prompt; change `prompt_templates["system_prompt"]` or `instructions` to change it."""
         return self.initialize_system_prompt()
 
+    @system_prompt.setter
+    def system_prompt(self, value: str) -> None:  # noqa: ARG002
+        raise AttributeError('system_prompt follows from the templates; change prompt_templates["system_prompt"]')
+
     def _template_variables(self) -> dict[str, Any]:
         """What templates may name."""
         return {
@@ -325,9 +330,8 @@ class MultiStepAgent(SavedAgent, LatestRun):
 
     # How a run begins
 
-    @abstractmethod
     def _make_loop(self, run: Run, prompts: RunPrompts, *, begun: bool, only: int | None = None) -> Loop:
-        """The loop of one run.
+        """The loop of one run; here that of a class of the user's, which says itself what a step is.
 
         Args:
             run: The run.
@@ -335,8 +339,11 @@ class MultiStepAgent(SavedAgent, LatestRun):
             begun: The conversation holds earlier runs.
             only: Take just one step, of this number.
         """
+        return own_loop(self, run, prompts, begun=begun) if only is None else own_step(self, run, only)
 
     def _within_context(self, run: Run, loop: Loop) -> Loop:
+        if overrides(self, MultiStepAgent, "provide_final_answer"):
+            loop = closing_by(loop, self.provide_final_answer, run.task)
         if getattr(self.model, "supports_images", False):
             loop = showing_images(loop)
         context: ContextLimit | str | None = self.context
@@ -439,10 +446,20 @@ class MultiStepAgent(SavedAgent, LatestRun):
             pass
         return run.answer
 
-    def provide_final_answer(self, task: str) -> ChatMessage:
-        """Ask the model for an answer in prose, from the conversation so far."""
+    def provide_final_answer(self, task: str, images: list[Image] | None = None) -> ChatMessage:
+        """Ask the model for an answer in prose, from the conversation so far.
+
+        Args:
+            task: What the answer is about.
+            images: Shown to the model besides.
+        """
         prompts = RunPrompts(self.prompt_templates, task, self._template_variables(), self.memory)
-        return self.model.generate(prompts.closing_messages())
+        messages = prompts.closing_messages()
+        check_images(images)
+        parts = [{"type": "image", "image": image} for image in images or ()]
+        if parts:
+            messages[-1] = replace(messages[-1], content=[{"type": "text", "text": messages[-1].text}, *parts])
+        return self.model.generate(messages)
 
     def extract_action(self, model_output: str, split_token: str) -> tuple[str, str]:
         """Split a reply at the last `split_token` into the reasoning before it and the action after it.
@@ -471,13 +488,19 @@ class MultiStepAgent(SavedAgent, LatestRun):
 
     async def acall(self, task: str, **kwargs: Any) -> str:
         """As calling it, awaited; the event loop is never blocked."""
+        if overrides(self, MultiStepAgent, "__call__"):
+            return await as_called(self, task, **kwargs)
         return await self._areport(self, task, **kwargs)
 
     def _report(self, called: MultiStepAgent | ManagedAgent, task: str, **options: Any) -> str:
         """Run for another agent, which called this one directly or under a name of its own."""
+        if overrides(self, MultiStepAgent, "run"):
+            return own_report(self, called, task, **options)
         return self._told(called, self._finish(self._called(called, task, **options)))
 
     async def _areport(self, called: MultiStepAgent | ManagedAgent, task: str, **options: Any) -> str:
+        if overrides(self, MultiStepAgent, "run"):
+            return await as_called(partial(own_report, self, called), task, **options)
         return self._told(called, await self._afinish(self._called(called, task, **options)))
 
     def _called(
@@ -491,13 +514,13 @@ class MultiStepAgent(SavedAgent, LatestRun):
     ) -> Callable[[], tuple[Run, Loop, RunStarted]]:
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"the task of agent '{called.name}' is a text that is not empty; got {task!r}"[:300])
-        told = called.told(task) if isinstance(called, ManagedAgent) else task
-        return self._beginning(briefing(self, called.name, told), reset, images, additional_args, max_steps)
+        return self._beginning(briefing(self, called, task), reset, images, additional_args, max_steps)
 
     def _told(self, called: MultiStepAgent | ManagedAgent, run: Run) -> str:
         run.close()  # what its programs defined serves no other call
         wanted = called.provide_run_summary
-        return report(self, called.name, run, summary=self.provide_run_summary if wanted is None else wanted)
+        summary = self.provide_run_summary if wanted is None else wanted
+        return report(self, called.name, run.answer, run.memory, summary=summary)
 
 
 def _functions(executor: Any) -> dict[str, Any]:

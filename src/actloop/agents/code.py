@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from actloop.agents.base import MultiStepAgent
+from actloop.agents.overrides import conversation
 from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.loop import wording
@@ -133,7 +134,7 @@ class CodeAgent(MultiStepAgent):
     def _make_loop(self, run: Run, prompts: RunPrompts, *, begun: bool, only: int | None = None) -> Loop:
         structured = self._use_structured_outputs_internally
         task = CodeTask(
-            conversation=run.memory,
+            conversation=conversation(self, MultiStepAgent, run),
             prompts=prompts,
             tags=self.code_block_tags,
             max_steps=run.max_steps,

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from actloop.agents.checks import valid_name
 from actloop.agents.prompting import populate_template
+from actloop.agents.result import RunResult
 from actloop.tools.base import BaseTool, Tool
 
 if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent
-    from actloop.runtime.run import Run
+    from actloop.memory.memory import AgentMemory
 
 INPUTS: dict[str, dict[str, Any]] = {
     "task": {"type": "string", "description": "What to do, in detail: the agent knows nothing else."},
@@ -26,26 +27,38 @@ _MESSAGE_LIMIT = 20_000
 """Characters of one message in a summary of an agent's work."""
 
 
-def briefing(agent: MultiStepAgent, name: str | None, task: str) -> str:
-    """The task as the called agent is told it."""
+def briefing(agent: MultiStepAgent, called: MultiStepAgent | ManagedAgent, task: str) -> str:
+    """The task as the called agent is told it, which was called directly or under a name of its own."""
+    told = called.told(task) if isinstance(called, ManagedAgent) else task
     template = agent.prompt_templates["managed_agent"]["task"]
-    return populate_template(template, {"name": name, "task": task}) or task
+    return populate_template(template, {"name": called.name, "task": told}) or told
 
 
-def report(agent: MultiStepAgent, name: str | None, run: Run, *, summary: bool) -> str:
+def own_report(agent: MultiStepAgent, called: MultiStepAgent | ManagedAgent, task: str, **options: Any) -> str:
+    """Run an agent whose class has a `run` of its own for another agent, and report."""
+    given = {name: value for name, value in options.items() if value is not None}
+    result = agent.run(briefing(agent, called, task), **given)
+    wanted = called.provide_run_summary
+    summary = agent.provide_run_summary if wanted is None else wanted
+    answer = result.output if isinstance(result, RunResult) else result
+    return report(agent, called.name, answer, agent.memory, summary=summary)
+
+
+def report(agent: MultiStepAgent, name: str | None, answer: Any, memory: AgentMemory, *, summary: bool) -> str:
     """What the calling agent is told of a run that has ended.
 
     Args:
         agent: The agent that worked.
         name: The name it was called by.
-        run: Its run.
+        answer: Its answer.
+        memory: The conversation of its run.
         summary: Add a summary of its steps.
     """
     template = agent.prompt_templates["managed_agent"]["report"]
-    text = populate_template(template, {"name": name, "final_answer": run.answer}) or str(run.answer)
+    text = populate_template(template, {"name": name, "final_answer": answer}) or str(answer)
     if not summary:
         return text
-    steps = [run.memory.system_prompt, *run.memory.steps]
+    steps = [memory.system_prompt, *memory.steps]
     told = [message.text for step in steps for message in step.to_messages(summary_mode=True)]
     work = "\n---\n".join(part if len(part) <= _MESSAGE_LIMIT else f"{part[:_MESSAGE_LIMIT]} ..." for part in told)
     opening = "For more detail, here is a summary of this agent's work:"

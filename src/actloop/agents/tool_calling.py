@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.agents.base import MultiStepAgent
 from actloop.agents.checks import whole_number
+from actloop.agents.overrides import OwnCall, conversation, overrides
 from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.errors import AgentParsingError, AgentToolCallError, AgentToolExecutionError
 from actloop.executors.waiting import run_now
@@ -102,12 +103,14 @@ class ToolCallingAgent(MultiStepAgent):
     def _new_run(self, *args: Any, **kwargs: Any) -> Run:
         run = super()._new_run(*args, **kwargs)
         run.max_tool_threads = self.max_tool_threads
+        if overrides(self, ToolCallingAgent, "execute_tool_call"):
+            run.gateway.tools = {n: OwnCall(tool, self.execute_tool_call, n) for n, tool in run.gateway.tools.items()}
         return run
 
     def _make_loop(self, run: Run, prompts: RunPrompts, *, begun: bool, only: int | None = None) -> Loop:
         named = [tool.name for tool in self.tools_and_managed_agents]
         task = ToolTask(
-            conversation=run.memory,
+            conversation=conversation(self, MultiStepAgent, run),
             prompts=prompts,
             max_steps=run.max_steps,
             tools=tuple(self.tools_and_managed_agents) if self._offers_tools else (),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import dataclasses
 import inspect
 import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -96,6 +98,7 @@ class GuestExecutor(PythonExecutor):
         self.limits = limits
         self._check_installed()
         self._session: GuestSession | None = None
+        self._opened: weakref.ref[GuestSession] | None = None
         self._tools: dict[str, Any] = {}
         self._variables: dict[str, Any] = {}
         self._logs = ""
@@ -153,6 +156,7 @@ class GuestExecutor(PythonExecutor):
         except BaseException:
             session.close()
             raise
+        self._opened = weakref.ref(session)
         return session
 
     # ---- direct calls
@@ -234,11 +238,16 @@ class GuestExecutor(PythonExecutor):
 
     @property
     def state(self) -> dict[str, Any]:
-        """A copy of the variables of this executor's own session, and what it last printed as `_print_outputs`."""
+        """A copy of the variables of this executor's own session, and what it last printed as `_print_outputs`.
+
+        One that was never called itself shows those of the latest run that it ran programs of, once that has ended.
+        """
         with self._lock:
             values = dict(self._variables)
-            if self._session is not None and self._session.alive:
-                values |= run_now(self._session.read(self._waiter))
+            session = self._session or (self._opened() if self._opened is not None else None)
+            if session is not None and session.alive:
+                with contextlib.suppress(InterpreterError):  # a program runs in it just now
+                    values |= run_now(session.read(self._waiter))
             return {"__name__": "__main__", **values, "_print_outputs": self._logs}
 
     def cleanup(self) -> None:

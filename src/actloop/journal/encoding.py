@@ -53,7 +53,7 @@ def _encode(event: Event, blobs: dict[str, bytes] | None) -> str:
     data = to_dict(event)
     message = data.get("message")
     if message is not None:
-        message["role"] = message["role"].value
+        message["role"] = str(message["role"])
     try:
         return _line(data, blobs)
     except EncodeError:

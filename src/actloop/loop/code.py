@@ -134,6 +134,7 @@ def _action(task: CodeTask, stops: tuple[str, ...], temperature: float | None) -
         grammar=task.grammar,
         response_format=task.response_format,
         temperature=temperature,
+        rewrite=task.conversation.messages,
     )
 
 

@@ -150,6 +150,13 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class CallUser:
+    """Call a function of the user's class of agent; the outcome is what it returns; what it raises ends the run."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a loop returns."""
 
@@ -157,6 +164,6 @@ class Answer:
     state: Literal["success", "max_steps_error"] = "success"
 
 
-Effect: TypeAlias = Generate | Execute | CallTools | Check
+Effect: TypeAlias = Generate | Execute | CallTools | Check | CallUser
 Loop: TypeAlias = Generator[Effect | Event, Any, Answer]
 """Yields effects, and events for the facts that it decides itself; an event's outcome is None."""

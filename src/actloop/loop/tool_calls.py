@@ -143,6 +143,7 @@ def _ask(
         # Going in circles at temperature 0 goes on for ever; a warmer reply leaves the circle.
         temperature=wording.RETRY_TEMPERATURE if retry else None,
         tools=task.tools,
+        rewrite=task.conversation.messages,
     )
     calls = reader.read(reply, number)
     if isinstance(calls, Calls) and calls.thought is not None:

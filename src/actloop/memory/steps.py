@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from actloop.memory.calls import call_messages
 from actloop.values.calls import in_words
 from actloop.values.messages import ChatMessage, MessageRole
+from actloop.values.usage import Timing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from actloop.errors import AgentError
     from actloop.memory.memory import AgentMemory
-    from actloop.values.usage import Timing, TokenUsage
+    from actloop.values.usage import TokenUsage
 
 
 @dataclass
@@ -123,7 +124,7 @@ class ActionStep(MemoryStep):
 
     Attributes:
         step_number: Starts at 1 in each run.
-        timing: Start and end.
+        timing: Start and end; the start is now, unless it is told.
         model_input_messages: What the model was sent. Computed from the memory on demand, never stored with the step.
         tool_calls: What the reply asked for.
         error: Why the step failed, if it did.
@@ -140,7 +141,7 @@ class ActionStep(MemoryStep):
     """
 
     step_number: int
-    timing: Timing
+    timing: Timing = field(default_factory=Timing.now)
     model_input_messages: _InputMessages = field(default=_InputMessages(), repr=False, compare=False)
     tool_calls: list[ToolCall] | None = None
     error: AgentError | None = None

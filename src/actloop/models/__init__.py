@@ -38,11 +38,27 @@ if TYPE_CHECKING:
         parse_json_if_needed as parse_json_if_needed,
         tool_role_conversions as tool_role_conversions,
     )
+    from actloop.models.base import (
+        get_tool_call_from_text as get_tool_call_from_text,
+        get_tool_json_schema as get_tool_json_schema,
+        remove_content_after_stop_sequences as remove_content_after_stop_sequences,
+        supports_stop_parameter as supports_stop_parameter,
+    )
 else:
+    _FOR_MODELS = (
+        "get_tool_call_from_text",
+        "get_tool_json_schema",
+        "remove_content_after_stop_sequences",
+        "supports_stop_parameter",
+    )
+    """What users' own models call besides."""
 
     def __getattr__(name: str) -> object:
         import actloop
+        from actloop.models import base
 
+        if name in _FOR_MODELS:
+            return getattr(base, name)
         if name not in actloop.__all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(actloop, name)

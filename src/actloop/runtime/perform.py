@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
-from actloop.loop.effects import CallTools, Check, Execute, Generate, Overflow
+from actloop.loop.effects import CallTools, CallUser, Check, Execute, Generate, Overflow
 from actloop.models.overflow import overflow_of
 from actloop.runtime import calls, execution
 from actloop.tools.types import handle_agent_output_types
@@ -121,6 +121,8 @@ async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncG
                 performed.outcome = await calls.perform(run, asked, entered, port)
             case Check():
                 performed.outcome = await port.call(partial(_refusal, run, asked.answer)) if run.checks else None
+            case CallUser():
+                performed.outcome = await port.call(partial(_called, run, asked.function))
         send = partial(loop.send, performed.outcome)
 
 
@@ -183,6 +185,11 @@ def _check_reply(model: Any, message: Any) -> None:
         wrong = f"gave a message whose token_usage is {type(message.token_usage).__name__} instead of a TokenUsage"
     if wrong:
         raise AgentGenerationError(f"The model {type(model).__name__} {wrong}.")
+
+
+def _called(run: Run, function: Callable[[], Any]) -> Any:
+    with run.active():
+        return function()
 
 
 def _refusal(run: Run, answer: Any) -> str | None:

@@ -28,6 +28,9 @@ class MessageRole(StrEnum):
         return [role.value for role in cls]
 
 
+_ROLES = frozenset(MessageRole)
+
+
 @dataclass
 class ChatMessageToolCallFunction:
     """Name and arguments of a requested call; arguments are a mapping, or the model's own text."""
@@ -96,6 +99,8 @@ class ChatMessage:
     reasoning_details: list[dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
+        if type(self.role) is str and self.role in _ROLES:
+            self.role = MessageRole(self.role)  # models of users' own write it as plain text
         if self.tool_calls is not None:
             self.tool_calls = [_tool_call(call) for call in cast("Iterable[Any]", self.tool_calls)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 
@@ -34,6 +35,11 @@ class Timing:
 
     start_time: float
     end_time: float | None = None
+
+    @classmethod
+    def now(cls) -> Timing:
+        """What starts now."""
+        return cls(time.time())
 
     @property
     def duration(self) -> float | None:
