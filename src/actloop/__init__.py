@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from actloop.models.inference import InferenceClientModel as InferenceClientModel
     from actloop.models.litellm import LiteLLMModel as LiteLLMModel, LiteLLMRouterModel as LiteLLMRouterModel
     from actloop.models.local import LocalModel as LocalModel
+    from actloop.models.mlx import MLXModel as MLXModel
     from actloop.models.openai import (
         ApiModel as ApiModel,
         OpenAIModel as OpenAIModel,
@@ -122,6 +123,8 @@ if TYPE_CHECKING:
         allow_real_requests as allow_real_requests,
         forbid_real_requests as forbid_real_requests,
     )
+    from actloop.models.transformers import TransformersModel as TransformersModel
+    from actloop.models.vllm import VLLMModel as VLLMModel
     from actloop.screens.chat import stream_to_gradio as stream_to_gradio
     from actloop.screens.gradio import GradioUI as GradioUI
     from actloop.tools.base import BaseTool as BaseTool, Tool as Tool
@@ -277,6 +280,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "LiteLLMRouterModel",
     ),
     "actloop.models.local": ("LocalModel",),
+    "actloop.models.mlx": ("MLXModel",),
     "actloop.models.openai": (
         "ApiModel",
         "OpenAIModel",
@@ -292,6 +296,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "allow_real_requests",
         "forbid_real_requests",
     ),
+    "actloop.models.transformers": ("TransformersModel",),
+    "actloop.models.vllm": ("VLLMModel",),
     "actloop.screens.chat": ("stream_to_gradio",),
     "actloop.screens.gradio": ("GradioUI",),
     "actloop.tools.base": (

@@ -14,11 +14,13 @@ from actloop.errors import AgentError, AgentGenerationError, MissingExtraError, 
 from actloop.models.base import Model, ToolLike
 from actloop.models.secrets import without_secrets
 from actloop.models.switch import check_real_requests
+from actloop.models.threads import call_in_thread
+from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from actloop.values.messages import ChatMessage
+    from actloop.values.usage import TokenUsage
 
     Conversation = Sequence[ChatMessage | dict[str, Any]]
 
@@ -39,6 +41,7 @@ class Asked(NamedTuple):
         tools: Definitions of the tools that are offered.
         stops: Texts that end the reply.
         max_tokens: Tokens that the reply may have.
+        response_format: What the reply is held to, in OpenAI's form.
         options: All further parameters.
     """
 
@@ -46,6 +49,7 @@ class Asked(NamedTuple):
     tools: list[dict[str, Any]] | None
     stops: list[str]
     max_tokens: int
+    response_format: dict[str, Any] | None
     options: dict[str, Any]
 
 
@@ -98,6 +102,9 @@ class InProcessModel(Model):
     library: str
     """Name of the library that runs the model."""
 
+    constrains: bool = False
+    """Whether the library can hold a reply to a response format."""
+
     def __init__(self, apply_chat_template_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.apply_chat_template_kwargs = dict(apply_chat_template_kwargs or {})
@@ -124,6 +131,37 @@ class InProcessModel(Model):
         template = self.apply_chat_template_kwargs.get("chat_template") or getattr(self.tokenizer, "chat_template", "")
         return "tools" in str(template)
 
+    def generate(
+        self,
+        messages: Conversation,
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: Sequence[ToolLike] | None = None,
+        **kwargs: Any,
+    ) -> ChatMessage:
+        """The reply to a conversation; see `Model.generate`.
+
+        Raises:
+            AgentGenerationError: The model cannot reply, or not in the `response_format`.
+        """
+        return self._whole(self._asked(messages, stop_sequences, response_format, tools_to_call_from, kwargs))
+
+    async def agenerate(
+        self,
+        messages: Conversation,
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: Sequence[ToolLike] | None = None,
+        **kwargs: Any,
+    ) -> ChatMessage:
+        """As `generate`, in a thread. Cancelling it ends the generation at its next token, where the library can."""
+        asked = self._asked(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
+        unwanted = threading.Event()
+        try:
+            return await call_in_thread(lambda: self._whole(asked, unwanted.is_set))
+        finally:
+            unwanted.set()
+
     def to_dict(self) -> dict[str, Any]:
         """The model's settings as plain data, without keys and tokens: pass those again when you load it."""
         data = {name: value for name, value in super().to_dict().items() if name not in self._found_out}
@@ -135,6 +173,10 @@ class InProcessModel(Model):
     def _where(self) -> str:
         return f"{self.model_id} (run by {self.library} in this process)"
 
+    def _whole(self, asked: Asked, unwanted: Callable[[], bool] = lambda: False) -> ChatMessage:
+        """Make the reply, once it is this request's turn; what it is does not matter where it became unwanted."""
+        raise NotImplementedError
+
     def _asked(
         self,
         messages: Conversation,
@@ -145,17 +187,24 @@ class InProcessModel(Model):
     ) -> Asked:
         """The parts of a request; of the limits on new tokens the caller's wins over the model's own."""
         check_real_requests(self._where)
+        if response_format is not None and not self.constrains:
+            raise AgentGenerationError(
+                f"{self._where} cannot be held to a response format: {self.library} does not constrain what a model "
+                "writes. Leave use_structured_outputs_internally off, or take VLLMModel or a service that does."
+            )
         limit = kwargs.pop("max_new_tokens", None) or kwargs.pop("max_tokens", None)
         kwargs.pop("max_tokens", None)
-        request = self._prepare_completion_kwargs(
-            messages,
-            stop_sequences=stop_sequences,
-            response_format=response_format,
-            tools_to_call_from=tools_to_call_from,
-            convert_images_to_image_urls=True,
-            tool_choice=None,
-            **kwargs,
-        )
+        try:
+            request = self._prepare_completion_kwargs(
+                messages,
+                stop_sequences=stop_sequences,
+                tools_to_call_from=tools_to_call_from,
+                convert_images_to_image_urls=True,
+                tool_choice=None,
+                **kwargs,
+            )
+        except ValueError as error:
+            raise AgentGenerationError(f"{self._where} cannot take this conversation: {message_of(error)}") from error
         own = [request.pop(name, None) for name in ("max_new_tokens", "max_tokens")]
         stops: str | list[str] = request.pop("stop", None) or []
         return Asked(
@@ -163,6 +212,7 @@ class InProcessModel(Model):
             tools=request.pop("tools", None),
             stops=[stops] if isinstance(stops, str) else list(stops),
             max_tokens=limit or own[0] or own[1] or MAX_NEW_TOKENS,
+            response_format=response_format,
             options=request,
         )
 
@@ -208,6 +258,12 @@ def _explanation(where: str, doing: str, error: Exception) -> str:
     if type(error).__name__ in ("TemplateError", "UndefinedError", "TemplateSyntaxError"):
         return f"The chat template of {where} refuses this conversation: {said[:_LONGEST]}"
     return f"{where} {doing}: {type(error).__name__}: {said[:_LONGEST]}"
+
+
+def as_message(text: str, usage: TokenUsage, asked: Asked) -> ChatMessage:
+    """The message of a reply."""
+    raw = {"out": text, "completion_kwargs": {"max_tokens": asked.max_tokens, **asked.options}}
+    return ChatMessage(MessageRole.ASSISTANT, text, raw=raw, token_usage=usage)
 
 
 def library(name: str, extra: str, purpose: str, package: str | None = None) -> Any:

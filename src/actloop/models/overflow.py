@@ -18,6 +18,7 @@ _REFUSALS = re.compile(
     r"|reduce the length of (?:the|your) (?:messages|prompt|input)"
     r"|(?:context window|context length)[^.\n]{0,30}(?:exceeded|too small|limit)"
     r"|exceeds?[^.\n]{0,30}context (?:window|length|size|limit)"
+    r"|longer than the maximum model length"
     r"|inputs? tokens \+ .{0,20}max_new_tokens",
     re.IGNORECASE,
 )
@@ -28,6 +29,7 @@ _WINDOWS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"maximum context length (?:is|of) ([\d,]{3,12})",
+        r"maximum model length of ([\d,]{3,12})",
         r"model with ([\d,]{3,12}) maximum context",
         r"context size \(([\d,]{3,12})",
         r"['\"]n_ctx['\"]: ?(\d{3,12})",

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actloop.errors import AgentError, AgentGenerationError, message_of
 from actloop.models.base import ToolLike, remove_content_after_stop_sequences
-from actloop.models.in_process import MAX_NEW_TOKENS, Asked, InProcessModel, library, with_pictures
+from actloop.models.in_process import MAX_NEW_TOKENS, Asked, InProcessModel, as_message, library, with_pictures
 from actloop.models.secrets import without_secrets
 from actloop.models.stops import StopFilter
 from actloop.models.switch import check_real_requests
-from actloop.models.threads import call_in_thread
-from actloop.values.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
+from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
 from actloop.values.usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -107,37 +106,6 @@ class TransformersModel(InProcessModel):
 
         return StoppingCriteriaList([_StopOnText(stop_sequences, tokenizer)])
 
-    def generate(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, Any] | None = None,
-        tools_to_call_from: Sequence[ToolLike] | None = None,
-        **kwargs: Any,
-    ) -> ChatMessage:
-        """The reply to a conversation; see `Model.generate`.
-
-        Raises:
-            AgentGenerationError: The model cannot reply, or a `response_format` is asked for.
-        """
-        return self._whole(self._asked(messages, stop_sequences, response_format, tools_to_call_from, kwargs))
-
-    async def agenerate(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, Any] | None = None,
-        tools_to_call_from: Sequence[ToolLike] | None = None,
-        **kwargs: Any,
-    ) -> ChatMessage:
-        """As `generate`, in a thread. Cancelling it ends the generation at its next token."""
-        asked = self._asked(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-        unwanted = threading.Event()
-        try:
-            return await call_in_thread(lambda: self._whole(asked, unwanted.is_set))
-        finally:
-            unwanted.set()
-
     def generate_stream(
         self,
         messages: Conversation,
@@ -201,32 +169,9 @@ class TransformersModel(InProcessModel):
             raise AgentGenerationError(_unloadable(str(self.model_id), error)) from error
         self.model.eval()
 
-    def _asked(
-        self,
-        messages: Conversation,
-        stop_sequences: list[str] | None,
-        response_format: dict[str, Any] | None,
-        tools_to_call_from: Sequence[ToolLike] | None,
-        kwargs: dict[str, Any],
-    ) -> Asked:
-        if response_format is not None:
-            raise AgentGenerationError(
-                f"{self._where} cannot be held to a response format: transformers does not constrain what a model "
-                "writes. Leave use_structured_outputs_internally off, or take VLLMModel or a service that does."
-            )
-        try:
-            return super()._asked(messages, stop_sequences, None, tools_to_call_from, kwargs)
-        except ValueError as error:
-            raise AgentGenerationError(f"{self._where} cannot take this conversation: {message_of(error)}") from error
-
     def _whole(self, asked: Asked, unwanted: Callable[[], bool] = lambda: False) -> ChatMessage:
         made = self._run(asked, unwanted)
-        return ChatMessage(
-            MessageRole.ASSISTANT,
-            made.text,
-            raw={"out": made.text, "completion_kwargs": {"max_new_tokens": asked.max_tokens, **asked.options}},
-            token_usage=made.usage,
-        )
+        return as_message(made.text, made.usage, asked)
 
     def _run(self, asked: Asked, unwanted: Callable[[], bool], streamer: Any = None) -> _Generated:
         """Make the reply, once it is this request's turn."""
