@@ -365,6 +365,11 @@ def test_generation_arguments_are_passed_on(make: Any, folder: Path) -> None:
         list(TransformersModel(str(folder), nonsense=1).generate_stream(ASK))
 
 
+def test_beam_search_cannot_be_streamed_and_comes_as_a_whole(model: TransformersModel) -> None:
+    deltas = list(model.generate_stream(ASK, ["</code>"], num_beams=2))
+    assert [delta.content for delta in deltas] == [PROGRAM]
+
+
 def test_stopping_criteria_of_the_user_are_kept(model: TransformersModel) -> None:
     import torch
 

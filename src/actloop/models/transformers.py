@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actloop.errors import AgentError, AgentGenerationError, message_of
-from actloop.models.base import ToolLike, remove_content_after_stop_sequences
+from actloop.models.base import ToolLike, as_delta, remove_content_after_stop_sequences
 from actloop.models.in_process import MAX_NEW_TOKENS, Asked, InProcessModel, as_message, library, with_pictures
 from actloop.models.secrets import without_secrets
 from actloop.models.stops import StopFilter
@@ -122,6 +122,9 @@ class TransformersModel(InProcessModel):
             AgentGenerationError: As for `generate`.
         """
         asked = self._asked(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
+        if (asked.options.get("num_beams") or 1) > 1:  # which reply it will be is known at the end only
+            yield as_delta(self._whole(asked))
+            return
         work = _Work(self, asked)
         stops = StopFilter(asked.stops)
         with work:
@@ -198,7 +201,7 @@ class TransformersModel(InProcessModel):
         )
         known = inspect.signature(self.model.forward).parameters
         return {
-            name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
+            name: _moved(value, self.model)
             for name, value in made.items()
             if name in known or name != "token_type_ids"  # tokenizers make these for models that know none
         }
@@ -299,6 +302,13 @@ class _Work:
             raise self._outcome
         assert self._outcome is not None
         return self._outcome
+
+
+def _moved(value: Any, model: Any) -> Any:
+    """A tensor where the model is, images in its data type; processors also give what is no tensor."""
+    if not hasattr(value, "is_floating_point"):
+        return value
+    return value.to(model.device, model.dtype if value.is_floating_point() else None)
 
 
 def _sees_images(lib: Any, config: Any) -> bool:
