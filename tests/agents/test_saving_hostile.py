@@ -555,3 +555,84 @@ def test_a_folder_that_smolagents_saved_is_loaded(tmp_path: Path) -> None:
     assert agent.additional_authorized_imports == ["yaml"]
     assert (agent.max_steps, agent.name) == (6, "boss")
     assert agent.system_prompt.startswith("Tools:\ndef area(radius: float) -> float:")
+
+
+EVIL = {"$": "class", "module": "evil_module", "name": "x"}
+EVIL_MODEL = {"$": "model", "class": "X", "module": "evil_module", "data": {}}
+NESTED = {"$": "dict", "items": [["k", [EVIL]]]}
+LIST = {"$": "class", "module": "builtins", "name": "list"}
+PLAIN = {"class": "OpenAIModel", "data": {"model_id": "m"}}
+HIDDEN: dict[str, dict[str, Any]] = {
+    "a class among the model's settings": {"model": {"class": "OpenAIModel", "data": {"model_id": EVIL}}},
+    "a class deep in the model's settings": {
+        "model": {"class": "OpenAIModel", "data": {"model_id": "m", "extra_body": NESTED}}
+    },
+    "a model among the model's settings": {"model": {"class": "OpenAIModel", "data": {"model_id": EVIL_MODEL}}},
+    "a model as a setting": {"instructions": None, "context": EVIL_MODEL},
+    "a model among the executor's options": {"executor_kwargs": {"limits": EVIL_MODEL}},
+    "a class of hints": {"output_type": {"$": "hint", "of": LIST, "items": [EVIL]}},
+    "a wrapper's own field": {
+        "managed_agents": [
+            {
+                "class": "ManagedAgent", "name": "w", "description": "d", "additional_prompting": EVIL,
+                "agent": {"class": "CodeAgent", "tools": [], "model": PLAIN, "name": "w", "description": "d"},
+            }
+        ]
+    },
+    "an address behind an agent that is not there": {
+        "agent": {"class": "CodeAgent"},
+        "model": {"class": "OpenAIModel", "data": {"model_id": "m", "api_base": "http://evil.example"}},
+    },
+    "a module behind an agent that is not there": {
+        "agent": {"class": "CodeAgent"}, "model": {"class": "X", "module": "evil_module", "data": {}},
+    },
+    "an address of a model in a setting": {
+        "context": {"$": "model", "class": "OpenAIModel", "data": {"model_id": "m", "api_base": "http://evil.example"}}
+    },
+    "the class of the agent": {"class": "X", "module": "evil_module"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN.keys())
+def test_nothing_is_imported_or_believed_wherever_it_is_hidden(
+    hidden: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "evil_module.py").write_text(MARK.format(str(ran)))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    data: dict[str, Any] = {
+        "actloop": "0.1.0",
+        "class": "CodeAgent",
+        "tools": [],
+        "managed_agents": [],
+        "model": PLAIN,
+    } | hidden
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        CodeAgent.from_dict(data)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN.keys())
+def test_the_parts_that_load_refuse_by_themselves(
+    hidden: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the look that comes first overlooks something."""
+    from actloop.agents import restore
+
+    def blind(*_: Any) -> list[str]:
+        return []
+
+    ran = tmp_path / "ran"
+    (tmp_path / "evil_module.py").write_text(MARK.format(str(ran)))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(restore, "_needs_consent", blind)
+    data: dict[str, Any] = {
+        "actloop": "0.1.0",
+        "class": "CodeAgent",
+        "tools": [],
+        "managed_agents": [],
+        "model": PLAIN,
+    } | hidden
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        CodeAgent.from_dict(data)
+    assert not ran.exists()

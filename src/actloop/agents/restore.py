@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,7 @@ from actloop.tools import saving as tools
 from actloop.tools.final_answer import FinalAnswerTool
 from actloop.ui.logger import LogLevel
 from actloop.values.arguments import parameters_of
-from actloop.values.plain import KIND, foreign_classes, read
+from actloop.values.plain import KIND, foreign_classes, kinds_in, read
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -80,7 +81,7 @@ def _check(data: Any, depth: int) -> None:
     if depth > _DEPTH:
         raise ValueError(f"the saved agent is nested too deeply: more than {_DEPTH} agents manage one another")
     agent = cast("dict[str, Any]", data)
-    if "agent" in agent and agent.get("class") == ManagedAgent.__name__:
+    if depth > 0 and _is_wrapper(agent):
         return _check(agent["agent"], depth + 1)
     for key, types in _TYPES.items():
         if key in agent and not isinstance(agent[key], types):
@@ -95,6 +96,11 @@ def _check(data: Any, depth: int) -> None:
         _check(managed, depth + 1)
     _check_templates(agent.get("prompt_templates"))
     return None
+
+
+def _is_wrapper(data: Mapping[str, Any]) -> bool:
+    """Whether the data of a managed agent is that of a `ManagedAgent` around one."""
+    return data.get("class") == ManagedAgent.__name__ and "agent" in data
 
 
 def _check_templates(templates: Any) -> None:
@@ -122,10 +128,11 @@ def _are_texts(parts: list[Any]) -> bool:
 
 
 def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: str = "") -> Generator[str]:
-    """What loading would do that saved data alone must not bring about, in words."""
-    if "agent" in data:
-        yield from _needs_consent(data["agent"], overrides, f" of the agent '{data.get('name')}'")
-        return
+    """What loading would do that saved data alone must not bring about, in words.
+
+    This is for the caller to read. What it overlooked is refused all the same where it would be done: nothing below
+    imports a module or believes an address without being told to.
+    """
     if _own_agent_class(data) is None:
         yield f"import the module {data.get('module')} for the class {data.get('class')}{who}"
     if "tools" not in overrides:
@@ -136,27 +143,43 @@ def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: s
     if "model" not in overrides and "model" in data:
         yield from (f"{what}{who}" for what in _model_needs(data["model"]))
     settings = {key: value for key, value in data.items() if key not in _ABOUT and key not in overrides}
-    yield from (f"import the module of {name}{who}" for name in foreign_classes(settings))
+    yield from (f"{what}{who}" for what in _settings_need(settings))
     given: dict[str, Any] = data.get("executor_kwargs") or {}
     options = sorted(given.keys() - _HARMLESS_OPTIONS)
     if options and "executor_kwargs" not in overrides:
         yield f"change how the sandbox{who} is made: executor_kwargs {', '.join(options)}"
     if "managed_agents" not in overrides:
+        handed = {"model": None} if "model" in overrides else {}
         for managed in data.get("managed_agents", ()):
-            handed = {"model": None} if "model" in overrides else {}
-            yield from _needs_consent(managed, handed, f" of the agent '{managed.get('name')}'")
+            name = f" of the agent '{managed.get('name')}'"
+            if _is_wrapper(managed):
+                own = {key: value for key, value in managed.items() if key != "agent"}
+                yield from (f"{what}{name}" for what in _settings_need(own))
+                managed = managed["agent"]
+            yield from _needs_consent(managed, handed, name)
+
+
+def _settings_need(settings: Any) -> Generator[str]:
+    yield from (f"import the module of {name}" for name in foreign_classes(settings))
+    for model in kinds_in(settings, "model"):
+        yield from _model_needs(model)
 
 
 def _model_needs(model: Mapping[str, Any]) -> Generator[str]:
     name = _FORMER_MODELS.get(str(model.get("class")), str(model.get("class")))
-    if "module" in model and not str(model["module"]).startswith("actloop.models."):
+    if "module" in model and not _is_own_module(model["module"]):
         yield f"import the module {model['module']} for the class {name}"
+    yield from _settings_need(model.get("data"))
     for place, value in _leaves(model.get("data"), ""):
         last = place.rpartition(".")[2].lower()
         if last == "trust_remote_code" and value:
             yield f"let {name} run code that comes with a model ({place})"
         elif (isinstance(value, str) and "://" in value) or (value and set(last.split("_")) & {*_ADDRESS_NAMES}):
             yield f"have {name} send requests, and your key, as {place}={str(value)[:100]!r} says"
+
+
+def _is_own_module(home: Any) -> bool:
+    return isinstance(home, str) and home.startswith("actloop.")
 
 
 def _leaves(value: Any, place: str) -> Generator[tuple[str, Any]]:
@@ -183,28 +206,30 @@ def _own_agent_class(data: Mapping[str, Any]) -> type | None:
     """The class of a saved agent, where it is one of actloop's."""
     from actloop.agents.base import MultiStepAgent
 
-    home = str(data.get("module", ""))
-    if home and not home.startswith("actloop."):
+    home = data.get("module")
+    if home and not _is_own_module(home):
         return None
-    found: Any = _imported(data, "agent") if home else _public(str(data.get("class")))
+    found: Any = _imported(data, "agent", trust=False) if home else _public(str(data.get("class")))
     return found if isinstance(found, type) and issubclass(found, MultiStepAgent) else None
 
 
-def _agent_class(cls: type, data: Mapping[str, Any]) -> type:
+def _agent_class(cls: type, data: Mapping[str, Any], *, trust: bool) -> type:
     from actloop.agents.base import MultiStepAgent
 
     found: Any = _own_agent_class(data)
     if found is None:
-        found = _imported(data, "agent")
+        found = _imported(data, "agent", trust=trust)
     if not isinstance(found, type) or not issubclass(found, MultiStepAgent):
         raise ValueError(f"{data.get('class')!r} is no class of agents")
     return found if issubclass(found, cls) else cls
 
 
-def _imported(data: Mapping[str, Any], what: str) -> Any:
+def _imported(data: Mapping[str, Any], what: str, *, trust: bool) -> Any:
     name, home = str(data.get("class")), data.get("module")
     if not isinstance(home, str):
         raise ValueError(f"there is no {what} of the class {name!r} in actloop")
+    if not trust and not _is_own_module(home):
+        raise ValueError(f"loading the {what} imports the module {home}; pass trust_remote_code=True if you trust it")
     try:
         found: Any = import_module(home)
         for part in name.split("."):
@@ -215,7 +240,7 @@ def _imported(data: Mapping[str, Any], what: str) -> Any:
 
 
 def _build(cls: type, data: Mapping[str, Any], trust: bool, overrides: Mapping[str, Any]) -> Any:
-    target: Any = _agent_class(cls, data)
+    target: Any = _agent_class(cls, data, trust=trust)
     accepted = parameters_of(target)
     settings = {key: value for key, value in data.items() if key in accepted and key not in PARTS}
     if "actloop" not in data:  # smolagents writes null where nothing was given
@@ -223,15 +248,13 @@ def _build(cls: type, data: Mapping[str, Any], trust: bool, overrides: Mapping[s
     if "additional_authorized_imports" not in settings and "additional_authorized_imports" in accepted:
         more = [name for name in data.get("authorized_imports", ()) if name not in BASE_BUILTIN_MODULES]
         settings["additional_authorized_imports"] = more
-    arguments: dict[str, Any] = {
-        key: read(value, _read_object) for key, value in settings.items() if key not in overrides
-    }
+    arguments: dict[str, Any] = {key: _read(value, trust) for key, value in settings.items() if key not in overrides}
     arguments |= _templates(data)
     if data.get("verbosity_level") is not None:
         level = data["verbosity_level"]
         arguments["verbosity_level"] = LogLevel(level) if level in {*LogLevel} else level
     if "model" not in overrides:
-        arguments["model"] = build_model(data.get("model", {}))
+        arguments["model"] = build_model(data.get("model", {}), trust=trust)
     if "tools" not in overrides:
         loaded = [tools.from_dict(tool, trust_remote_code=trust) for tool in data.get("tools", ())]
         typed = overrides.get("output_type") is not None  # then the agent makes a final answer of that type
@@ -248,10 +271,10 @@ def _build(cls: type, data: Mapping[str, Any], trust: bool, overrides: Mapping[s
 def _managed(data: Mapping[str, Any], trust: bool, handed: Mapping[str, Any]) -> Any:
     from actloop.agents.base import MultiStepAgent
 
-    if "agent" not in data:
+    if not _is_wrapper(data):
         return _build(MultiStepAgent, data, trust, handed)
     names = [key for key in parameters_of(ManagedAgent) if key != "agent" and key in data]
-    own = {key: read(data[key], _read_object) for key in names}
+    own = {key: _read(data[key], trust) for key in names}
     return ManagedAgent(_build(MultiStepAgent, data["agent"], trust, handed), **own)
 
 
@@ -272,28 +295,39 @@ def _packaged() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def build_model(data: Mapping[str, Any]) -> Model:
+def build_model(data: Mapping[str, Any], *, trust: bool) -> Model:
     """A model from its class and settings.
 
+    Args:
+        data: What was saved of it.
+        trust: Import the module that it names, and believe the addresses in it.
+
     Raises:
-        ValueError: There is no such class, or it cannot be made of these settings.
+        ValueError: There is no such class, it cannot be made of these settings, or `trust` is needed.
     """
+    if not trust and (needs := list(_model_needs(data))):
+        raise ValueError(f"loading this model would {needs[0]}; pass trust_remote_code=True if you trust it")
     name = str(data.get("class"))
-    found: Any = _public(_FORMER_MODELS.get(name, name)) if "module" not in data else _imported(data, "model")
+    named = "module" in data
+    found: Any = _imported(data, "model", trust=trust) if named else _public(_FORMER_MODELS.get(name, name))
     if not isinstance(found, type) or not issubclass(found, Model):
         raise ValueError(f"the saved agent's model is of the class {name!r}, which actloop has not; pass model=")
     settings: Any = data.get("data") or {}
     if not isinstance(settings, dict):
         raise ValueError(f"the settings of a saved model are an object; got {type(settings).__name__}")
     try:
-        return found.from_dict(read(settings, _read_object))
+        return found.from_dict(_read(settings, trust))
     except TypeError as error:
         raise ValueError(f"{name} cannot be made again of what was saved ({error}); pass model=") from error
 
 
-def _read_object(data: dict[str, Any]) -> Any:
+def _read(value: Any, trust: bool) -> Any:
+    return read(value, partial(_read_object, trust=trust), trust=trust)
+
+
+def _read_object(data: dict[str, Any], *, trust: bool) -> Any:
     if data[KIND] == "remove_parameter":
         return REMOVE_PARAMETER
     if data[KIND] == "model":
-        return build_model(data)
+        return build_model(data, trust=trust)
     raise ValueError(f"no value of the kind {data[KIND]!r} can be loaded; a newer version may have saved it")

@@ -108,7 +108,7 @@ def _changed(saved: Tool) -> dict[str, Any]:
 
 def runs_code(data: Mapping[str, Any]) -> bool:
     """Whether loading a saved tool would run code that was saved, or hand it arguments that were."""
-    return not known_tool(data) or bool(data.get("arguments")) or any(foreign_classes(data.get("attributes")))
+    return not known_tool(data) or bool(data.get("arguments")) or bool(foreign_classes(data.get("attributes")))
 
 
 def known_tool(data: Mapping[str, Any]) -> type[Tool] | None:
@@ -212,9 +212,9 @@ def from_dict(data: Mapping[str, Any], *, trust_remote_code: bool = False, **kwa
     if trust_remote_code is not True and not runs_code(data):
         loaded = cast("type[Tool]", known_tool(data))(**kwargs)
     elif trust_remote_code is True and (known := known_tool(data)):
-        loaded = known(**{**read(arguments), **kwargs})
+        loaded = known(**{**read(arguments, trust=True), **kwargs})
     else:
-        given: dict[str, Any] = {**(read(arguments) if trust_remote_code is True else {}), **kwargs}
+        given: dict[str, Any] = {**(read(arguments, trust=True) if trust_remote_code is True else {}), **kwargs}
         name = data.get("name")
         loaded = from_code(code, trust_remote_code=trust_remote_code, name=name, **given)
     if "output_schema" in data:
@@ -222,7 +222,7 @@ def from_dict(data: Mapping[str, Any], *, trust_remote_code: bool = False, **kwa
     for key, value in attributes.items():
         if key not in _ATTRIBUTES:
             raise ValueError(f"a saved tool has no attribute {key!r} to be set")
-        setattr(loaded, key, read(value))
+        setattr(loaded, key, read(value, trust=trust_remote_code is True))
     loaded.validate_arguments()
     return loaded
 

@@ -13,6 +13,7 @@ import sys
 import types
 import typing
 from enum import Enum
+from functools import partial
 from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
@@ -171,47 +172,54 @@ def name_of(value: Any) -> str:
     return str(name) if name else f"a live {type(value).__name__}"
 
 
-def read(value: Any, other: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The value that `Writer` wrote down. Modules are imported where a class of theirs is named: see `foreign_classes`.
+def read(value: Any, other: Callable[[dict[str, Any]], Any] | None = None, *, trust: bool = False) -> Any:
+    """The value that `Writer` wrote down.
 
     Args:
         value: JSON, as it was loaded.
         other: Makes the object of a kind that is not known here.
+        trust: Import modules whose classes it names, Python's own types excepted, for which it need not be given.
 
     Raises:
-        ValueError: It names a kind or a class that there is not.
+        ValueError: It names a kind or a class that there is not, or a class whose module must not be imported.
     """
     if isinstance(value, list):
-        return [read(item, other) for item in cast("list[Any]", value)]
+        return [read(item, other, trust=trust) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     data = cast("dict[str, Any]", value)
     if KIND not in data:
-        return {key: read(item, other) for key, item in data.items()}
+        return {key: read(item, other, trust=trust) for key, item in data.items()}
     try:
-        return _read_kind(data, other)
+        return _read_kind(data, partial(read, other=other, trust=trust), other, trust=trust)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{str(data)[:200]} is no saved value: {type(error).__name__}: {error}") from None
 
 
-def _read_kind(data: dict[str, Any], other: Callable[[dict[str, Any]], Any] | None) -> Any:
+def _read_kind(
+    data: dict[str, Any],
+    part: Callable[[Any], Any],
+    other: Callable[[dict[str, Any]], Any] | None,
+    *,
+    trust: bool,
+) -> Any:
     kind = data[KIND]
     if kind == "class":
-        return _class(data)
+        return _class(data, trust=trust)
     if kind == "literal":
         return typing.Literal[tuple(data["items"])]  # pyright: ignore[reportInvalidTypeForm]
     if kind == "ellipsis":
         return ...
     if kind == "hint":
-        parts = tuple(read(item) for item in data["items"])
-        return typing.Union[parts] if data["of"] == "union" else read(data["of"])[parts]  # noqa: UP007
+        parts = tuple(part(item) for item in data["items"])
+        return typing.Union[parts] if data["of"] == "union" else part(data["of"])[parts]  # noqa: UP007
     if kind in _RECORDS:
         record: Any = getattr(import_module(_RECORDS[kind]), kind)
-        return record(**{key: read(item, other) for key, item in data.items() if key != KIND})
+        return record(**{key: part(item) for key, item in data.items() if key != KIND})
     if kind == "dict":
-        return {_hashable(read(key, other)): read(item, other) for key, item in data["items"]}
+        return {_hashable(part(key)): part(item) for key, item in data["items"]}
     if kind in ("tuple", "set"):
-        items = [read(item, other) for item in data["items"]]
+        items = [part(item) for item in data["items"]]
         return tuple(items) if kind == "tuple" else set(items)
     if kind == "float":
         return float(data["value"])
@@ -234,21 +242,30 @@ def _is_builtin_class(data: dict[str, Any]) -> bool:
     return home == "builtins" and isinstance(vars(sys.modules["builtins"]).get(str(name)), type)
 
 
-def _class(data: dict[str, Any]) -> Any:
+def _class(data: dict[str, Any], *, trust: bool) -> Any:
+    if not trust and not _is_builtin_class(data):
+        where = f"{data.get('module')}.{data.get('name')}"
+        raise ValueError(f"loading the class {where} imports a module; pass trust_remote_code=True if you trust it")
     found = getattr(import_module(data["module"]), data["name"])
     if not isinstance(found, type) and found is not typing.Any:
         raise ValueError(f"{data['module']}.{data['name']} is not a class")
     return found
 
 
-def foreign_classes(value: Any) -> Generator[str]:
-    """Names of the classes in a saved value for which modules other than Python's own types would be imported."""
+def kinds_in(value: Any, kind: str) -> Generator[dict[str, Any]]:
+    """The objects of a kind in a saved value, those inside of others included."""
     if isinstance(value, list):
         for item in cast("list[Any]", value):
-            yield from foreign_classes(item)
+            yield from kinds_in(item, kind)
     elif isinstance(value, dict):
         data = cast("dict[str, Any]", value)
-        if data.get(KIND) == "class" and not _is_builtin_class(data):
-            yield f"{data.get('module')}.{data.get('name')}"
+        if data.get(KIND) == kind:
+            yield data
         for item in data.values():
-            yield from foreign_classes(item)
+            yield from kinds_in(item, kind)
+
+
+def foreign_classes(value: Any) -> list[str]:
+    """Names of the classes in a saved value for which modules other than Python's own types would be imported."""
+    found = [data for data in kinds_in(value, "class") if not _is_builtin_class(data)]
+    return [f"{data.get('module')}.{data.get('name')}" for data in found]
