@@ -558,10 +558,10 @@ def test_a_folder_that_smolagents_saved_is_loaded(tmp_path: Path) -> None:
 
 
 EVIL = {"$": "class", "module": "evil_module", "name": "x"}
-EVIL_MODEL = {"$": "model", "class": "X", "module": "evil_module", "data": {}}
+EVIL_MODEL: dict[str, Any] = {"$": "model", "class": "X", "module": "evil_module", "data": {}}
 NESTED = {"$": "dict", "items": [["k", [EVIL]]]}
 LIST = {"$": "class", "module": "builtins", "name": "list"}
-PLAIN = {"class": "OpenAIModel", "data": {"model_id": "m"}}
+PLAIN: dict[str, Any] = {"class": "OpenAIModel", "data": {"model_id": "m"}}
 HIDDEN: dict[str, dict[str, Any]] = {
     "a class among the model's settings": {"model": {"class": "OpenAIModel", "data": {"model_id": EVIL}}},
     "a class deep in the model's settings": {
