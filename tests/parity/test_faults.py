@@ -232,7 +232,6 @@ final_answer(f())""",
         ("import asyncio\nasync def f(): return 3\nfinal_answer(asyncio.run(f()))", 3),
         ("class M:\n    def __matmul__(self, other): return 'product'\nfinal_answer(M() @ M())", "product"),
         ("d = {'a': 1}\nfinal_answer({**d, 'b': 2})", {"a": 1, "b": 2}),
-        ("try:\n    raise ValueError('v')\nexcept (KeyError, ValueError) as e:\n    final_answer(str(e))", "v"),
     ],
 )
 def test_programs_mean_what_they_mean_in_python(program: str, answer: Any) -> None:
@@ -276,7 +275,15 @@ def test_a_program_that_never_ends_leaves_no_thread() -> None:
     "program",
     [
         "from random import _os\nfinal_answer(_os.system('true'))",
-        "def f(): pass\nclass A: pass\na = A()\nf.__globals__ += a\nfinal_answer('set')",
+        """
+class Grab:
+    def __radd__(self, other):
+        Grab.got = other
+        return other
+def f(): pass
+try: f.__globals__ += Grab()
+except Exception: pass
+final_answer(Grab.got['__builtins__']['__import__']('os').environ['ACTLOOP_TEST_SECRET'])""",
         "import random\nfinal_answer(random._os.environ['ACTLOOP_TEST_SECRET'])",
         """
 classes = (1).__class__.__base__.__subclasses__()
@@ -291,7 +298,7 @@ def test_ways_out_of_the_references_interpreter_lead_nowhere(program: str, monke
     """Families of its security record. `random._os` may be reached here: it is that of an empty sandbox."""
     monkeypatch.setenv("ACTLOOP_TEST_SECRET", "host secret")
     answer = answered_by(program)
-    assert answer in ("it failed", "set") or (isinstance(answer, int) and answer != 0)
+    assert answer == "it failed" or (isinstance(answer, int) and answer != 0)
 
 
 # Models
