@@ -562,6 +562,9 @@ EVIL_MODEL: dict[str, Any] = {"$": "model", "class": "X", "module": "evil_module
 NESTED = {"$": "dict", "items": [["k", [EVIL]]]}
 LIST = {"$": "class", "module": "builtins", "name": "list"}
 PLAIN: dict[str, Any] = {"class": "OpenAIModel", "data": {"model_id": "m"}}
+WHOLE: dict[str, Any] = {
+    "actloop": "0.1.0", "class": "CodeAgent", "tools": [], "managed_agents": [], "model": PLAIN,
+}  # fmt: skip
 HIDDEN: dict[str, dict[str, Any]] = {
     "a class among the model's settings": {"model": {"class": "OpenAIModel", "data": {"model_id": EVIL}}},
     "a class deep in the model's settings": {
