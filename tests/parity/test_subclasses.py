@@ -12,9 +12,11 @@ from actloop import (
     ActionOutput,
     ActionStep,
     AgentError,
+    AgentLogger,
     ChatMessage,
     CodeAgent,
     CodeOutput,
+    LogLevel,
     ManagedAgent,
     MessageRole,
     Model,
@@ -309,3 +311,53 @@ def test_provide_final_answer_takes_images() -> None:
         assert agent.provide_final_answer("Go.", [Image.new("RGB", (2, 2))]).content == "again"
     parts = cast("list[Any]", model.requests[-1].messages[-1].content)
     assert [part["type"] for part in parts] == ["text", "image"]
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_a_logger_whose_methods_are_overridden(kind: type[CodeAgent | ToolCallingAgent]) -> None:
+    class Collecting(AgentLogger):
+        def log(self, *args: Any, level: Any = LogLevel.INFO, **kwargs: Any) -> None:
+            if level <= self.level:
+                said.append(" ".join(map(str, args)))
+
+        def log_code(self, title: str, content: str, level: Any = LogLevel.INFO) -> None:
+            said.append(f"code {content}")
+
+        def log_task(self, content: str, subtitle: str, title: str | None = None, level: Any = LogLevel.INFO) -> None:
+            said.append(f"task {content}")
+
+        def log_rule(self, title: str, level: Any = LogLevel.INFO) -> None:
+            said.append(title)
+
+        def log_error(self, error_message: str) -> None:
+            said.append(f"error {error_message.splitlines()[0]}")
+
+    said: list[str] = []
+    if kind is CodeAgent:
+        replies = [code("print(greet('Ada'))"), code("1 / 0"), code("final_answer(7)")]
+        wanted = ["code print(greet('Ada'))", "Printed:\nHello Ada\n", "code final_answer(7)"]
+    else:
+        replies = [call("greet", name="Ada"), call("nothing"), call("final_answer", answer=7)]
+        wanted = ["Call: greet(name='Ada')", "Result: Hello Ada"]
+    with kind([greet], ScriptedModel(replies), logger=Collecting(), journal=None) as agent:
+        assert agent.run("Go.") == 7
+    assert said[:2] == ["task Go.", "Step 1"]
+    assert [line for line in wanted if line not in said] == []
+    assert any(line.startswith("error ") for line in said)
+    assert said[-1] == "Final answer: 7"
+
+
+def test_a_logger_that_fails_ends_no_run() -> None:
+    class Failing(AgentLogger):
+        def log_rule(self, title: str, level: Any = LogLevel.INFO) -> None:
+            raise ZeroDivisionError("broken")
+
+    agent = CodeAgent([], ScriptedModel([code("final_answer(1)")]), logger=Failing(LogLevel.INFO), journal=None)
+    with agent, pytest.warns(RuntimeWarning, match="logger Failing failed: ZeroDivisionError: broken"):
+        assert agent.run("Go.") == 1
+
+
+def test_the_key_of_an_executor_by_itself_is_understood() -> None:
+    """As the production guide writes it."""
+    with pytest.raises(ValueError, match="executor_type='e2b' is not available"):
+        CodeAgent(tools=[], model=ScriptedModel([]), executor_type="e2b", e2b_api_key="k")

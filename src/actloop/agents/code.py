@@ -63,6 +63,8 @@ class CodeAgent(MultiStepAgent):
         code_block_tags: str | tuple[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
+        if "e2b_api_key" in kwargs:  # older programs give it by itself
+            executor_kwargs = {"api_key": kwargs.pop("e2b_api_key"), **(executor_kwargs or {})}
         self.additional_authorized_imports = list(additional_authorized_imports or [])
         self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *self.additional_authorized_imports})
         self.max_print_outputs_length = max_print_outputs_length

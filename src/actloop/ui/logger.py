@@ -64,6 +64,11 @@ class AgentLogger:
 
     def screen(self) -> Screen:
         """A fresh screen, which prints the events of one run; a logger of another kind may show them in its own way."""
+        if type(self) is not AgentLogger:
+            from actloop.ui.methods import MethodScreen, overrides_methods
+
+            if overrides_methods(self):
+                return MethodScreen(self)
         from actloop.ui.terminal import TerminalScreen
 
         return TerminalScreen(self)
