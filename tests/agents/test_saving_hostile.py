@@ -603,15 +603,8 @@ def test_nothing_is_imported_or_believed_wherever_it_is_hidden(
     ran = tmp_path / "ran"
     (tmp_path / "evil_module.py").write_text(MARK.format(str(ran)))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    data: dict[str, Any] = {
-        "actloop": "0.1.0",
-        "class": "CodeAgent",
-        "tools": [],
-        "managed_agents": [],
-        "model": PLAIN,
-    } | hidden
     with pytest.raises(ValueError, match="trust_remote_code"):
-        CodeAgent.from_dict(data)
+        CodeAgent.from_dict(WHOLE | hidden)
     assert not ran.exists()
 
 
@@ -629,13 +622,6 @@ def test_the_parts_that_load_refuse_by_themselves(
     (tmp_path / "evil_module.py").write_text(MARK.format(str(ran)))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(restore, "_needs_consent", blind)
-    data: dict[str, Any] = {
-        "actloop": "0.1.0",
-        "class": "CodeAgent",
-        "tools": [],
-        "managed_agents": [],
-        "model": PLAIN,
-    } | hidden
     with pytest.raises(ValueError, match="trust_remote_code"):
-        CodeAgent.from_dict(data)
+        CodeAgent.from_dict(WHOLE | hidden)
     assert not ran.exists()
