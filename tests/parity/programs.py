@@ -433,9 +433,13 @@ try:
 except Exception as error:
     print(type(error).__name__)
 print(evaluate_python_code("x = 3\\nx + add(1)", {"add": lambda a: a + 1}, state={}))
+from smolagents.local_python_executor import BASE_PYTHON_TOOLS
+state = {"n": 3}
+lengths = "print(sqrt(16))\\n[len(str(i)) for i in range(n)]"
+print(evaluate_python_code(lengths, BASE_PYTHON_TOOLS, state=state), state["_print_outputs"])
 print("3" in PythonInterpreterTool(authorized_imports=["math"])("1 + 2"), FinalAnswerTool()("x"))
 """,
         (),
-        ("42 printed False 21", "InterpreterError", "(5, False)", "True x"),
+        ("42 printed False 21", "InterpreterError", "(5, False)", "([1, 1, 1], False) 4.0", "True x"),
     ),
 }

@@ -330,3 +330,15 @@ def test_steps_by_hand_as_the_guide_shows_them() -> None:
             number += 1
     assert (final_answer, number) == (21, 3)
     assert "noted by hand 1" in model.requests[1].messages[-1].text
+
+
+def test_a_callback_that_gives_the_agent_another_model() -> None:
+    """As one that takes a larger model after a failure."""
+    larger = ScriptedModel([code("final_answer('larger')")])
+
+    def escalate(memory_step: ActionStep, agent: CodeAgent) -> None:
+        if memory_step.error is not None:
+            agent.model = larger
+
+    with CodeAgent([], ScriptedModel([code("1 / 0")]), step_callbacks=[escalate], **QUIET) as agent:
+        assert agent.run("Go.") == "larger"

@@ -146,8 +146,12 @@ class Run:
             return
         shown = _images(step)
         if self.callbacks:
+            before = getattr(self.agent, "model", None)
             with self.active():
                 self.callbacks.callback(step, agent=self.agent)
+            after = getattr(self.agent, "model", None)
+            if after is not before and after is not None:
+                self.model = after  # a callback gave the agent another one: it replies from now on
             self.memory.touch_what_is_editable_in_place()
         self.fold.keep(step)
         images = _images(step)
