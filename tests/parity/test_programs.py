@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..test_docs import Service
-from .programs import PROGRAMS, Program, code
+from .programs import PROGRAMS, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,3 @@ print("saved", "upper()" in shout.to_dict()["code"])
         printed = run(["-c", cell], tmp_path)
         assert "saved True" in printed
     assert "answer Ab" in printed
-
-
-def test_the_programs_ask_their_models_for_programs() -> None:
-    assert code("x").count("<code>") == 1
