@@ -195,6 +195,7 @@ def test_its_tokens_are_counted_into_the_managers() -> None:
     ) as one:
         with helper:
             result = one.run("delegate", return_full_result=True)
+            monitored = one.monitor.get_total_token_counts()
         steps = [step for step in one.memory.steps if isinstance(step, ActionStep)]
         own = sum(step.token_usage.total_tokens for step in steps if step.token_usage)
     finished = [e for run in journal.runs() for e in journal.events(run.id) if isinstance(e, RunFinished)]
@@ -202,6 +203,7 @@ def test_its_tokens_are_counted_into_the_managers() -> None:
     children = sorted(event.usage.total_tokens for event in finished if event.usage)[:-1]
     assert len(children) == 2
     assert result.token_usage.total_tokens == own + sum(children)
+    assert monitored.total_tokens == result.token_usage.total_tokens
 
 
 def test_additional_args_reach_it_as_variables() -> None:

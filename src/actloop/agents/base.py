@@ -15,6 +15,9 @@ from actloop.agents.checks import (
     callback_registry,
     check_images,
     checked_context,
+    checked_functions,
+    checked_model,
+    checked_text,
     checked_variables,
     valid_name,
     whole_number,
@@ -126,17 +129,17 @@ class MultiStepAgent(SavedAgent, LatestRun):
         if prompt_templates is not None:
             check_templates(prompt_templates)
         self.agent_name = type(self).__name__
-        self.model = model
+        self.model = checked_model(model)
         self.prompt_templates = prompt_templates or EMPTY_PROMPT_TEMPLATES
-        self.instructions = instructions
+        self.instructions = checked_text("instructions", instructions)
         self.max_steps = whole_number("max_steps", max_steps, least=0)
         if planning_interval is not None:
             whole_number("planning_interval", planning_interval, least=1)
         self.planning_interval = planning_interval
         self.name = valid_name(name)
-        self.description = description
+        self.description = checked_text("description", description)
         self.provide_run_summary = provide_run_summary
-        self.final_answer_checks = final_answer_checks or []
+        self.final_answer_checks = checked_functions("final_answer_checks", final_answer_checks)
         self.return_full_result = return_full_result
         self.stream_outputs = False
         self.answer_type = output_type

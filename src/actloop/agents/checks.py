@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import keyword
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from actloop.memory.callbacks import CallbackRegistry
@@ -11,7 +14,7 @@ from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.tools.base import BaseTool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def whole_number(name: str, value: int, *, least: int) -> int:
@@ -61,9 +64,61 @@ def checked_context(context: Any) -> ContextLimit | Literal["off"] | None:
     return context
 
 
+def checked_model(model: Any) -> Any:
+    """Something that replies."""
+    if isinstance(model, type):
+        raise TypeError(f"model must be an object: make one of the class, {model.__name__}(...)")
+    if not callable(getattr(model, "generate", None)):
+        given = f"{type(model).__name__}: {model!r}"[:200]
+        raise TypeError(f"model must be a model, such as OpenAIModel('name') or LocalModel(); got {given}")
+    return model
+
+
+def checked_text(name: str, value: Any) -> str | None:
+    """A text, or nothing."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a text; got {type(value).__name__}: {value!r}"[:300])
+    return value
+
+
+def checked_functions(name: str, value: Any) -> list[Any]:
+    """A list of functions."""
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple) or not all(callable(item) for item in cast("list[Any]", value)):
+        raise TypeError(f"{name} must be a list of functions; got {value!r}"[:300])
+    return list(cast("list[Any]", value))
+
+
+def checked_names(name: str, value: Any) -> list[str]:
+    """A list of names: a text alone would be taken for its letters."""
+    if value is None:
+        return []
+    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{name} must be a list of texts, such as ['numpy']; got {value!r}"[:300])
+    return list(value)
+
+
+def check_options(cls: type, base: type, given: Mapping[str, Any]) -> None:
+    """Refuse arguments that no constructor of the class takes, by the name of the class that the user wrote."""
+    known = _arguments_of(cls) | _arguments_of(base)
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise TypeError(f"{cls.__name__} takes no argument '{name}'{hint}")
+
+
+@cache
+def _arguments_of(cls: type) -> frozenset[str]:
+    return frozenset(inspect.signature(cls.__init__).parameters)
+
+
 def by_name(items: Sequence[Any], what: str) -> dict[str, Any]:
     """Tools or managed agents by their names."""
     for item in items:
+        if isinstance(item, type):
+            raise TypeError(f"{what}s must be objects: make one of the class, {item.__name__}(...)")
         if what == "tool" and not isinstance(item, BaseTool):
             raise TypeError(
                 f"tools must be Tool objects; got {type(item).__name__}: {item!r}. "

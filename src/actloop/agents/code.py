@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from actloop.agents.base import MultiStepAgent
+from actloop.agents.checks import check_options, checked_names
 from actloop.agents.overrides import conversation
 from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.guest import BASE_BUILTIN_MODULES
@@ -65,7 +66,10 @@ class CodeAgent(MultiStepAgent):
     ) -> None:
         if "e2b_api_key" in kwargs:  # older programs give it by itself
             executor_kwargs = {"api_key": kwargs.pop("e2b_api_key"), **(executor_kwargs or {})}
-        self.additional_authorized_imports = list(additional_authorized_imports or [])
+        check_options(type(self), MultiStepAgent, kwargs)
+        self.additional_authorized_imports = checked_names(
+            "additional_authorized_imports", additional_authorized_imports
+        )
         self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *self.additional_authorized_imports})
         self.max_print_outputs_length = max_print_outputs_length
         self._use_structured_outputs_internally = use_structured_outputs_internally

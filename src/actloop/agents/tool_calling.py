@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.agents.base import MultiStepAgent
-from actloop.agents.checks import whole_number
+from actloop.agents.checks import check_options, whole_number
 from actloop.agents.overrides import OwnCall, conversation, overrides
 from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.errors import AgentParsingError, AgentToolCallError, AgentToolExecutionError
@@ -60,6 +60,7 @@ class ToolCallingAgent(MultiStepAgent):
         max_tool_threads: int | None = None,
         **kwargs: Any,
     ) -> None:
+        check_options(type(self), MultiStepAgent, kwargs)
         self._own_prompts = prompt_templates is None
         super().__init__(
             tools=tools,

@@ -61,11 +61,15 @@ class LatestRun(ABC):
 
     @property
     def monitor(self) -> Monitor:
-        """Durations and tokens of the latest run."""
+        """Durations and tokens of the latest run; tokens of agents that it called are counted in."""
         monitor = Monitor(self.model, self.logger)
         for step in self.memory.steps:
             if isinstance(step, ActionStep):
                 monitor.count(step)
+        run = self._runs.shown(self)
+        if run is not None:
+            monitor.total_input_token_count += run.ledger.called.input_tokens
+            monitor.total_output_token_count += run.ledger.called.output_tokens
         return monitor
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:

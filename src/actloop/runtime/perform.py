@@ -65,7 +65,7 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
         port.close()
         if run.parent is not None:
             run.parent.interrupt.remove_waker(run.interrupt.set)
-            run.parent.ledger.add(run.ledger.total())
+            run.parent.ledger.add_called(run.ledger.total())
 
 
 def _note_end(run: Run, error: BaseException) -> None:

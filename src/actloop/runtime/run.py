@@ -38,9 +38,10 @@ class EventSink(Protocol):
 
 @dataclass(slots=True)
 class Ledger:
-    """Tokens of a run, those of its sub-agents' runs included."""
+    """Tokens of a run, those of its sub-agents' runs included; `called` are those alone."""
 
     usage: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0))
+    called: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0))
     complete: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -51,6 +52,13 @@ class Ledger:
                 self.complete = False
             else:
                 self.usage = self.usage + usage
+
+    def add_called(self, usage: TokenUsage | None) -> None:
+        """Count the tokens of a sub-agent's run."""
+        self.add(usage)
+        if usage is not None:
+            with self._lock:
+                self.called = self.called + usage
 
     def total(self) -> TokenUsage | None:
         """The tokens; None if any reply's are unknown."""

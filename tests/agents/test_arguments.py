@@ -1,0 +1,109 @@
+"""What a constructor is given wrongly is refused there, in words that say what was meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actloop import CodeAgent, LogLevel, OpenAIModel, ScriptedModel, Tool, ToolCallingAgent, WebSearchTool
+
+CLASSES = pytest.mark.parametrize("cls", [CodeAgent, ToolCallingAgent])
+
+
+@CLASSES
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"model": "gpt-5"}, "model must be a model, such as OpenAIModel"),
+        ({"model": None}, "model must be a model"),
+        ({"model": OpenAIModel}, r"make one of the class, OpenAIModel\(...\)"),
+        ({"tools": [WebSearchTool]}, r"make one of the class, WebSearchTool\(...\)"),
+        ({"tools": "web_search"}, "tools must be a list"),
+        ({"tools": [len]}, "@tool"),
+        ({"instructions": ["be kind"]}, "instructions must be a text"),
+        ({"description": 3}, "description must be a text"),
+        ({"final_answer_checks": len}, "final_answer_checks must be a list of functions"),
+        ({"final_answer_checks": [3]}, "final_answer_checks must be a list of functions"),
+        ({"max_step": 3}, "takes no argument 'max_step'; did you mean 'max_steps'"),
+        ({"context": 3}, "context must be a ContextLimit"),
+    ],
+)
+def test_wrong_arguments(cls: Any, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        cls(**{"tools": [], "model": ScriptedModel([]), "verbosity_level": LogLevel.OFF, **arguments})
+
+
+@CLASSES
+def test_an_unknown_argument_is_told_by_the_name_of_the_class(cls: Any) -> None:
+    class Mine(cls):
+        """A class of a user's."""
+
+    with pytest.raises(TypeError, match=f"{cls.__name__} takes no argument 'quick'"):
+        cls([], ScriptedModel([]), quick=True)
+    with pytest.raises(TypeError, match="Mine takes no argument 'quick'"):
+        Mine([], ScriptedModel([]), quick=True)
+
+
+def test_imports_are_a_list() -> None:
+    wrong: Any = "numpy"
+    with pytest.raises(TypeError, match=r"additional_authorized_imports must be a list of texts, such as \['numpy'\]"):
+        CodeAgent([], ScriptedModel([]), additional_authorized_imports=wrong)
+
+
+class Strange:
+    """A value that is trouble to whoever looks at it."""
+
+    def __len__(self) -> int:
+        raise ValueError("no length")
+
+    def __bool__(self) -> bool:
+        raise ValueError("no truth")
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+    def __str__(self) -> str:
+        raise ValueError("no str")
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no equality")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Odd(Tool):
+    """Gives a strange value."""
+
+    name = "odd"
+    description = "Gives something odd."
+    inputs = {}
+    output_type = "any"
+
+    def forward(self) -> Any:
+        return Strange()
+
+
+def test_a_tool_may_return_what_nobody_can_look_at() -> None:
+    program = "<code>\nx = odd()\nprint('got it')\n</code>"
+    end = "<code>\nfinal_answer(7)\n</code>"
+    with CodeAgent([Odd()], ScriptedModel([program, end]), verbosity_level=LogLevel.DEBUG) as agent:
+        assert agent.run("look") == 7
+    calls = ['{"name": "odd", "arguments": {}}', '{"name": "final_answer", "arguments": {"answer": 7}}']
+    with ToolCallingAgent([Odd()], ScriptedModel(calls), verbosity_level=LogLevel.DEBUG) as caller:
+        assert caller.run("look") == 7
+
+
+def test_an_answer_may_be_what_nobody_can_look_at() -> None:
+    class Last(Tool):
+        name = "final_answer"
+        description = "Ends it."
+        inputs = {"answer": {"type": "any", "description": "Anything."}}
+        output_type = "any"
+
+        def forward(self, answer: Any) -> Any:
+            return Strange()
+
+    end = "<code>\nfinal_answer(7)\n</code>"
+    with CodeAgent([Last()], ScriptedModel([end]), verbosity_level=LogLevel.DEBUG) as agent:
+        assert isinstance(agent.run("look"), Strange)
