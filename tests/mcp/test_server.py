@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
+from actloop.mcp.access import access_middleware
 from actloop.mcp.client import MCPClient
 from actloop.mcp.errors import MCPConnectionError, MCPTimeoutError, MCPToolError
 from actloop.mcp.server import agent_server, answer_result, serve_agent
@@ -23,7 +28,7 @@ from mcp import Client, StdioServerParameters
 from .conftest import SOURCE, Diary, await_port, free_port, gone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 PROGRAM = '''
@@ -78,11 +83,11 @@ def stdio(diary: Diary, environment: dict[str, str]) -> StdioServerParameters:
     )
 
 
-@pytest.fixture(scope="module")
-def http(diary: Diary, environment: dict[str, str]) -> Iterator[str]:
+@contextmanager
+def served(diary: Diary, environment: dict[str, str], token: str) -> Generator[str]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(diary.path), str(port), "the-token"],
+        [sys.executable, "-c", PROGRAM, str(diary.path), str(port), token],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -93,6 +98,18 @@ def http(diary: Diary, environment: dict[str, str]) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}/mcp"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def http(diary: Diary, environment: dict[str, str]) -> Iterator[str]:
+    with served(diary, environment, "the-token") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def unlocked(diary: Diary, environment: dict[str, str]) -> Iterator[str]:
+    with served(diary, environment, "") as address:
+        yield address
 
 
 @pytest.fixture(scope="module", params=["stdio", "http"])
@@ -165,6 +182,54 @@ def test_who_has_no_token_is_refused(http: str) -> None:
     assert refusal.value.code == 401
     with pytest.raises(MCPConnectionError, match="401 Unauthorized"):
         MCPClient({"url": http, "headers": {"Authorization": "Bearer another"}})
+
+
+def status_of(address: str, host: str, origin: str | None = None, token: str | None = None) -> int:
+    """How a server answers a first request that says it comes under a name, from a page."""
+    information = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": information}
+    headers = {"Host": host, "Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    headers |= {"Origin": origin} if origin is not None else {}
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
+    connection = HTTPConnection(address.removeprefix("http://").removesuffix("/mcp"), timeout=60)
+    with closing(connection):
+        connection.request("POST", "/mcp", json.dumps(body), headers)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize("token", [None, "the-token"])
+def test_a_page_of_another_site_cannot_reach_the_agent(request: pytest.FixtureRequest, token: str | None) -> None:
+    address: str = request.getfixturevalue("http" if token else "unlocked")
+    port = int(address.rpartition(":")[2].removesuffix("/mcp"))
+    for name in ("127.0.0.1", "localhost", "LocalHost", "[::1]"):
+        assert status_of(address, f"{name}:{port}", token=token) == 200
+    own = f"127.0.0.1:{port}"
+    for host in ("evil.example", f"evil.example:{port}", f"evil@{own}", f"{own}.evil", "localhost:1", "localhost", ""):
+        assert status_of(address, host, token=token) == 421, host
+    assert status_of(address, own, f"http://{own}", token) == 200
+    assert status_of(address, own, f"http://localhost:{port}", token) == 200
+    for origin in ("http://evil.example", "null", "", "http://localhost:1", "http://127.0.0.1", f"file://{own}"):
+        assert status_of(address, own, origin, token) == 403, origin
+
+
+async def test_the_names_of_a_server_that_listens_everywhere() -> None:
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+
+    async def status(host: str, allowed: str, listens: str = "0.0.0.0") -> int:
+        app = Starlette(middleware=access_middleware(listens, 8000, [allowed], None))
+        app.add_route("/", lambda _: PlainTextResponse("ok"))
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as client:
+            return (await client.get("http://x/", headers={"Host": host})).status_code
+
+    assert await status("192.0.2.1:8000", "") == 200  # a page cannot give itself an address for a name
+    assert await status("[2001:db8::1]:8000", "") == 200
+    assert await status(f"{socket.gethostname()}:8000", "") == 200
+    assert await status("agent.example:8000", "") == 421
+    assert await status("192.0.2.1:8000", "", "127.0.0.1") == 421
+    assert await status("agent.example:8000", "agent.example") == 200
+    assert await status("agent.example:8000", "agent.example:443") == 421
+    assert await status("Agent.example:443", "agent.example:443") == 200
 
 
 def test_an_address_that_others_can_reach_needs_a_token(stdio: StdioServerParameters) -> None:

@@ -29,9 +29,9 @@ from actloop.errors import AgentExecutionError
 from actloop.screens.chat import ChatLog, LiveReply, pull_messages_from_step, stream_to_gradio
 from actloop.screens.gradio import GradioUI
 from actloop.screens.markup import escaped, fenced, markdown, plain
-from actloop.screens.serving import is_loopback
 from actloop.screens.sessions import Visitors
 from actloop.screens.uploads import RefusedUploadError, UploadFolder, safe_name
+from actloop.values.hosts import is_loopback
 from actloop.values.messages import ChatMessageStreamDelta
 
 if TYPE_CHECKING:

@@ -50,6 +50,7 @@ def mcp(
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000,
     token: str | None = None,
+    allowed_hosts: Names = None,
 ) -> int:
     """Serve an agent as an MCP server, over standard input and output or over HTTP, until the client leaves or Ctrl-C.
 
@@ -86,10 +87,13 @@ def mcp(
     token
         What HTTP clients must send as a bearer token (or ACTLOOP_MCP_TOKEN); a random one by default where others can
         reach the host, which is printed to standard error.
+    allowed_hosts
+        Names besides its own under which the server may be asked, behind a proxy for instance: name, or name:port.
     """
     from actloop.cli import setup
-    from actloop.mcp.server import is_loopback, serve_agent
+    from actloop.mcp.server import serve_agent
     from actloop.ui.logger import AgentLogger
+    from actloop.values.hosts import is_loopback
 
     settings = setup.Settings(
         model_type=model_type,
@@ -121,6 +125,7 @@ def mcp(
                 host=host,
                 port=port,
                 token=token,
+                allowed_hosts=setup.split_names(allowed_hosts, "")[0],
                 ready=lambda address: print(f"Serving at {address}", file=sys.stderr, flush=True),
             )
     except OSError as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
-import ipaddress
 import json
 import socket
 from contextlib import aclosing
@@ -14,14 +12,16 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from actloop.errors import AgentError, MissingExtraError, message_of
+from actloop.mcp.access import access_middleware
 from actloop.mcp.schemas import tool_name
 from actloop.mcp.standard_input import ended_by_signals
 from actloop.memory.steps import ActionStep, FinalAnswerStep, PlanningStep
 from actloop.tools.schema import is_class_loaded
 from actloop.tools.types import AgentAudio
+from actloop.values.hosts import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fastmcp import FastMCP
     from fastmcp.tools.base import ToolResult
@@ -170,6 +170,7 @@ def serve_agent(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
+    allowed_hosts: Sequence[str] = (),
     max_runs: int = 8,
     ready: Callable[[str], Any] | None = None,
 ) -> None:
@@ -185,6 +186,8 @@ def serve_agent(
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
         token: Clients must send it as `Authorization: Bearer ...`; needed where others can reach the host.
+        allowed_hosts: Names besides its own under which the server may be asked, behind a proxy for instance: "name",
+            or "name:port". Requests under other names, and from web pages of other sites, are refused.
         max_runs: Runs at a time.
         ready: Called with the address once it listens.
 
@@ -202,6 +205,7 @@ def serve_agent(
             host=host,
             port=port,
             token=token,
+            allowed_hosts=allowed_hosts,
             max_runs=max_runs,
             ready=ready,
         )
@@ -217,6 +221,7 @@ async def aserve_agent(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
+    allowed_hosts: Sequence[str] = (),
     max_runs: int = 8,
     ready: Callable[[str], Any] | None = None,
 ) -> None:
@@ -232,49 +237,17 @@ async def aserve_agent(
         raise ValueError(f"host {host!r} can be reached from elsewhere: give a token that clients must send")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:
-        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/mcp"
+        port = listening.getsockname()[1]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
         if ready is not None:
             ready(address)
         await server.run_http_async(
             show_banner=False,
             transport="streamable-http",
             host=host,
-            port=listening.getsockname()[1],
+            port=port,
             path="/mcp",
             log_level="warning",
-            middleware=cast("Any", [_bearer(token)] if token else []),
+            middleware=access_middleware(host, port, allowed_hosts, token),
             sockets=[listening],
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _bearer(token: str) -> Any:
-    from starlette.middleware import Middleware
-
-    return Middleware(cast("Any", _Bearer), token=token)
-
-
-class _Bearer:
-    """Lets requests through that carry the token."""
-
-    def __init__(self, app: Any, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers: list[tuple[bytes, bytes]] = scope.get("headers") or []
-        given = next((value for key, value in headers if key == b"authorization"), b"")
-        if scope["type"] != "http" or hmac.compare_digest(given, self._expected):
-            await self._app(scope, receive, send)
-            return
-        from starlette.responses import PlainTextResponse
-
-        refusal = PlainTextResponse("a bearer token is needed\n", 401, headers={"WWW-Authenticate": "Bearer"})
-        await refusal(scope, receive, send)

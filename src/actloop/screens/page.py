@@ -12,8 +12,9 @@ from gradio.themes import Default as DefaultTheme
 
 from actloop.screens.chat import Entry
 from actloop.screens.markup import MATH, escaped, plain
-from actloop.screens.serving import CAUTION, LOCAL_NAMES, PageGuard, is_loopback, private_temporary_folder
+from actloop.screens.serving import CAUTION, PageGuard, private_temporary_folder
 from actloop.screens.uploads import IMAGES, MEBIBYTE, RefusedUploadError, content_of
+from actloop.values.hosts import LOCAL_NAMES, is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path

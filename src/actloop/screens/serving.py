@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import ipaddress
 import os
 import shutil
 import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from actloop.values.hosts import split_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,6 @@ POLICY = "; ".join(
 """Nothing is loaded from, or told to, any other host, whatever a model has written into the page."""
 
 
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-
-
 class PageGuard:
     """Adds a content security policy to every answer of a server, and answers only under the server's own names.
 
@@ -67,7 +64,7 @@ class PageGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._hosts is not None:
             given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-            if _name(given) not in self._hosts:
+            if split_host(given)[0] not in self._hosts:
                 await _refuse(send)
                 return
 
@@ -80,29 +77,11 @@ class PageGuard:
         await self._app(scope, receive, guarded)
 
 
-def _name(host: str) -> str:
-    """The name in a `Host` header, without its port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
 async def _refuse(send: Send) -> None:
     told = b"This page answers under localhost only. Behind a proxy, name its host: GradioUI(..., allowed_hosts=[...])."
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(told)).encode())]
     await send({"type": "http.response.start", "status": 421, "headers": headers})
     await send({"type": "http.response.body", "body": told})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server that listens there is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 @cache
