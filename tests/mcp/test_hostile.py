@@ -10,7 +10,7 @@ import pytest
 
 from actloop.mcp.client import MCPClient
 from actloop.mcp.errors import MCPConnectionError, MCPToolError
-from actloop.mcp.schemas import LONGEST_DESCRIPTION, LONGEST_NAME, output_schema, tool_inputs
+from actloop.tools.foreign.schemas import LONGEST_DESCRIPTION, LONGEST_NAME, output_schema, tool_inputs
 from actloop.tools.render import tool_json_schema
 from actloop.tools.validation import bind_arguments
 

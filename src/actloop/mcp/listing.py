@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actloop.mcp.errors import MCPToolError
-from actloop.mcp.schemas import LONGEST_NAME, tool_name
+from actloop.tools.foreign.schemas import LONGEST_NAME, tool_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from actloop.errors import AgentError, MissingExtraError, message_of
 from actloop.mcp.access import access_middleware
-from actloop.mcp.schemas import tool_name
 from actloop.mcp.standard_input import ended_by_signals
 from actloop.memory.steps import ActionStep, FinalAnswerStep, PlanningStep
+from actloop.tools.foreign.schemas import tool_name
 from actloop.tools.schema import is_class_loaded
 from actloop.tools.types import AgentAudio
 from actloop.values.hosts import is_loopback

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actloop.mcp.content import argument_value
-from actloop.mcp.schemas import description_of, output_schema, takes_null, tool_inputs
 from actloop.tools.base import Tool
+from actloop.tools.foreign.schemas import description_of, output_schema, takes_null, tool_inputs
 from actloop.tools.schema import Schema, type_names
 from actloop.tools.validation import bind_arguments
 
