@@ -25,7 +25,7 @@ _MAPS = ("properties", "patternProperties")
 def tool_name(given: str) -> str:
     """A name that Python and every model's service accepts, whatever the given one is."""
     name = python_name("".join(char if char.isascii() and char.isprintable() else "_" for char in given[:200]))
-    return name[:LONGEST_NAME].rstrip("_") or "tool"
+    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME].rstrip("_") or "tool"
 
 
 def description_of(text: Any) -> str:
