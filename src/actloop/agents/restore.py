@@ -87,6 +87,8 @@ def _check(data: Any, depth: int) -> None:
         if key in agent and not isinstance(agent[key], types):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
             raise ValueError(f"'{key}' of a saved agent is a {expected}; got {type(agent[key]).__name__}")
+    if "class" not in agent:
+        raise ValueError("a saved agent names its 'class', such as 'CodeAgent'; this one names none")
     for tool in agent.get("tools", ()):
         if not isinstance(tool, dict) or not isinstance(cast("dict[str, Any]", tool).get("name"), str):
             raise ValueError(

@@ -55,6 +55,8 @@ class GradioUI:
             import gradio as _  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("gradio", "gradio", "the web page of an agent") from error
+        if not hasattr(agent, "copy") or not hasattr(agent, "astream"):
+            raise TypeError(f"GradioUI shows an agent; got {type(agent).__name__}: {agent!r}"[:300])
         self.agent = agent
         self.file_upload_folder = None if file_upload_folder is None else Path(file_upload_folder)
         self.reset_agent_memory = reset_agent_memory
