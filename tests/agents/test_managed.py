@@ -281,6 +281,21 @@ def test_agents_below_agents() -> None:
         assert "leaf" in one.run("go")
 
 
+def test_people_see_the_task_that_it_was_given_and_its_model_the_whole_briefing() -> None:
+    journal = MemoryJournal()
+    helper = doubler(journal=journal)
+    named = ManagedAgent(helper, name="twice", description="Doubles.", additional_prompting="Be short.")
+    with agent([answer("twice('double 7 please')")], managed_agents=[named], journal=journal) as one, helper:
+        one.run("delegate")
+        begun = [e for run in journal.runs() for e in journal.events(run.id) if isinstance(e, RunStarted) and e.parent]
+        assert [run.task for run in journal.runs() if run.parent] == ["double 7 please"]
+        assert begun[0].task == "double 7 please"
+        assert "You are 'twice'" in begun[0].prompt
+        assert "Be short." in begun[0].prompt
+        told = helper.memory.steps[0].to_messages()[-1].text
+        assert told == begun[0].prompt
+
+
 def test_it_is_called_by_hand() -> None:
     with doubler() as helper:
         assert "twice is 14" in helper("double 7 please")

@@ -138,6 +138,26 @@ def test_wrong_tools_and_imports_are_told_of_before_the_model_is_made(arguments:
     assert arguments[0] in done.stderr
 
 
+def test_a_missing_import_is_told_of_in_the_words_of_the_command(service: Service) -> None:
+    done = actloop("t", "--imports", "not_installed_anywhere", *service.options)
+    assert done.returncode == 2
+    assert "--imports: " in done.stderr
+    assert "not_installed_anywhere" in done.stderr
+    assert "additional_authorized_imports" not in done.stderr
+
+
+def test_the_help_describes_every_command_and_ends_with_the_epilogue_once() -> None:
+    told = actloop("--help", COLUMNS="120").stdout
+    commands = dict(re.findall(r"^│ ([a-z][a-z-]+) +(.*?) *│$", told.partition("Arguments")[0], re.MULTILINE))
+    assert {"doctor", "fetch-model", "mcp", "run", "runs", "serve-model", "show", "web"} <= set(commands)
+    assert all(commands.values()), commands
+    assert "Exit codes" in told
+    for name in commands:
+        told = actloop(name, "--help", COLUMNS="120").stdout
+        assert told.lstrip().startswith(f"Usage: actloop {name}")
+        assert "Exit codes" not in told
+
+
 def test_a_key_in_the_environment_does_not_choose_the_model(service: Service) -> None:
     done = actloop("t", "--model-id", "no-such-file.gguf", ACTLOOP_API_KEY="exported")
     assert (done.returncode, done.stdout) == (2, "")

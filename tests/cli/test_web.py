@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from .conftest import actloop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .conftest import Service
 
@@ -89,7 +91,27 @@ def test_web_refuses_private_addresses_unless_allowed(service: Service, site: st
     done = actloop("web", "Look.", "--url", site, *service.options)
     assert done.returncode == 1
     assert "is refused" in done.stderr
+    assert "--allow-private" in done.stderr
+    assert "allow_hosts" not in done.stderr
     assert service.requests == []
+
+
+def test_web_takes_the_tools_of_an_mcp_server(service: Service, site: str, tmp_path: Path) -> None:
+    server = tmp_path / "server.py"
+    server.write_text(
+        "from fastmcp import FastMCP\nserver = FastMCP('n')\n@server.tool\ndef triple(number: int) -> int:\n"
+        "    'Gives three times a number.'\n    return number * 3\nserver.run(show_banner=False)\n"
+    )
+    service.replies = ["<code>\nfinal_answer(int(triple(number=14)))\n</code>"]
+    options = ["--mcp", f"{sys.executable} {server}", "--url", site, "--allow-private", "--verbosity", "-1"]
+    done = actloop("web", "What is 3 x 14?", *options, *service.options)
+    assert (done.returncode, done.stdout.strip()) == (0, "42"), done.stderr
+
+
+def test_web_hands_the_provider_to_the_model(service: Service, site: str) -> None:
+    done = actloop("web", "Look.", "--provider", "together", "--model-type", "openai", *service.options)
+    assert done.returncode == 2, site
+    assert "--provider names a provider of Hugging Face's inference" in done.stderr
 
 
 def test_web_names_what_is_missing_before_a_model_is_asked(service: Service) -> None:

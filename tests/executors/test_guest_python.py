@@ -403,7 +403,7 @@ def test_every_other_module_of_the_standard_library_is_refused_with_a_way_out() 
     for name, message in said.items():
         assert re.fullmatch(
             rf"Import of {name} is not allowed: .+\. The user can allow it with "
-            rf"additional_authorized_imports=\['{name}'\]",
+            rf"additional_authorized_imports=\['{name}'\], or --imports {name}",
             message,
         ), message
 

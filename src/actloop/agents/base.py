@@ -517,7 +517,13 @@ class MultiStepAgent(SavedAgent, LatestRun):
     ) -> Callable[[], tuple[Run, Loop, RunStarted]]:
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"the task of agent '{called.name}' is a text that is not empty; got {task!r}"[:300])
-        return self._beginning(briefing(self, called, task), reset, images, additional_args, max_steps)
+        begin = self._beginning(briefing(self, called, task), reset, images, additional_args, max_steps)
+
+        def begin_as_asked() -> tuple[Run, Loop, RunStarted]:
+            run, loop, begun = begin()
+            return run, loop, replace(begun, task=task)  # people see what was asked; the briefing is in the prompt
+
+        return begin_as_asked
 
     def _told(self, called: MultiStepAgent | ManagedAgent, run: Run) -> str:
         run.close()  # what its programs defined serves no other call

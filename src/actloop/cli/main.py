@@ -121,12 +121,18 @@ def run(
     return running.run_task(settings, task)
 
 
-app.command(run, name="run")
-app.command("actloop.cli.web:web", name="web")
-app.command("actloop.cli.mcp:mcp", name="mcp")
+# A command's own help ends without the epilogue, which is about tasks; those loaded late have theirs listed from here.
+app.command(run, name="run", help_epilogue="")
+app.command("actloop.cli.web:web", name="web", help="Do a task in a web browser of its own.", help_epilogue="")
+app.command(
+    "actloop.cli.mcp:mcp",
+    name="mcp",
+    help="Serve an agent to MCP clients, over standard input and output or over HTTP, until they leave or Ctrl-C.",
+    help_epilogue="",
+)
 
 
-@app.command
+@app.command(help_epilogue="")
 def runs(
     *,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
@@ -146,7 +152,7 @@ def runs(
     return list_runs(limit, as_json)
 
 
-@app.command
+@app.command(help_epilogue="")
 def show(
     run: str | None = None,
     /,
@@ -170,7 +176,7 @@ def show(
     return show_run(run, detailed, as_json)
 
 
-@app.command
+@app.command(help_epilogue="")
 def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
     """Try what this machine can isolate, and say what is missing.
 
@@ -184,7 +190,7 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int
     return doctor(as_json)
 
 
-@app.command
+@app.command(help_epilogue="")
 def serve_model(
     *,
     host: str = "127.0.0.1",
@@ -220,7 +226,7 @@ def serve_model(
     return 0
 
 
-@app.command
+@app.command(help_epilogue="")
 def fetch_model(model: str | None = None, /) -> int:
     """Fetch a model into the user's cache; goes on where it was broken off.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shlex
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from actloop.models.base import Model
     from actloop.ui.logger import AgentLogger
 
-__all__ = ["Settings", "UsageError", "api_key_of", "make_model", "open_agent", "split_names", "stdin_task"]
+__all__ = [
+    "Settings",
+    "UsageError",
+    "api_key_of",
+    "make_model",
+    "open_agent",
+    "open_model",
+    "open_tools",
+    "split_names",
+    "stdin_task",
+]
 
 
 @contextmanager
@@ -38,16 +48,45 @@ def open_agent(settings: Settings, logger: AgentLogger) -> Generator[MultiStepAg
     runs_code = settings.action_type == "code"
     if settings.imports and not runs_code:
         raise UsageError("--imports is for programs: a tool-calling agent writes none")
-    with ExitStack() as stack:
-        tools = make_tools(settings.tools)
-        executor = make_executor(settings.imports) if runs_code else None
-        if settings.mcp:
-            tools += stack.enter_context(_mcp_tools(settings.mcp))
-        model = make_model(settings)
-        close = getattr(model, "close", None)
+    executor = make_executor(settings.imports) if runs_code else None
+    with (
+        open_tools(settings) as tools,
+        open_model(settings) as model,
+        make_agent(settings, tools, executor, model, logger) as agent,
+    ):
+        yield agent
+
+
+@contextmanager
+def open_tools(settings: Settings) -> Generator[list[Any]]:
+    """The tools that the options name, those of MCP servers among them, which are left at the end.
+
+    Raises:
+        UsageError: There is no such tool, it is none, or two have one name.
+    """
+    tools = make_tools(settings.tools)
+    if not settings.mcp:
+        yield tools
+        return
+    with _mcp_tools(settings.mcp) as found:
+        yield tools + found
+
+
+@contextmanager
+def open_model(settings: Settings) -> Generator[Model]:
+    """The model that the options ask for, closed at the end.
+
+    Raises:
+        UsageError: The options do not fit together.
+        AgentError: The model cannot be had.
+    """
+    model = make_model(settings)
+    close = getattr(model, "close", None)
+    try:
+        yield model
+    finally:
         if close is not None:
-            stack.callback(close)
-        yield stack.enter_context(make_agent(settings, tools, executor, model, logger))
+            close()
 
 
 @contextmanager

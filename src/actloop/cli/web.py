@@ -19,7 +19,9 @@ def web(
     model_id: Annotated[str | None, Parameter(name=["--model-id", "--model"])] = None,
     api_base: str | None = None,
     api_key: str | None = None,
+    provider: str | None = None,
     tools: Names = None,
+    mcp: Annotated[list[str] | None, Parameter(name="--mcp")] = None,
     max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
@@ -46,8 +48,12 @@ def web(
         Address of the service.
     api_key
         Key of the service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY, which no list of processes shows.
+    provider
+        Provider of Hugging Face's inference.
     tools
-        Further tools: names of default tools, or module:name for your own.
+        Further tools: names of default tools, module:name for your own, or owner/space for a Space.
+    mcp
+        An MCP server whose tools may be called, too: its address, or the command that starts it.
     max_steps
         Steps that the run may take.
     verbosity
@@ -74,7 +80,9 @@ def web(
         model_id=model_id,
         api_base=api_base,
         api_key=api_key,
+        provider=provider,
         tools=tool_names,
+        mcp=tuple(mcp or ()),
         max_steps=max_steps,
         verbosity=verbosity,
         as_json=as_json,
@@ -84,8 +92,6 @@ def web(
 
 
 def _run_web(settings: Any, task: str, url: str | None, *, vision: bool | None, show: bool, allow_private: bool) -> int:
-    from contextlib import ExitStack
-
     from actloop.cli import running, setup
     from actloop.screens.browser import first_task, web_agent
     from actloop.screens.browsing import Browser
@@ -93,25 +99,21 @@ def _run_web(settings: Any, task: str, url: str | None, *, vision: bool | None, 
 
     # What is missing is said before a model is loaded.
     executable = find_chromium()
-    with ExitStack() as stack:
-        tools = setup.make_tools(settings.tools)
-        browser = stack.enter_context(Browser(headless=not show, allow_private=allow_private, executable=executable))
-        model = setup.make_model(settings)
-        close = getattr(model, "close", None)
-        if close is not None:
-            stack.callback(close)
+    with (
+        setup.open_tools(settings) as tools,
+        Browser(headless=not show, allow_private=allow_private, executable=executable) as browser,
+        setup.open_model(settings) as model,
+    ):
         sees = bool(getattr(model, "supports_images", False)) if vision is None else vision
-        agent = stack.enter_context(
-            web_agent(
-                model,
-                browser,
-                vision=sees,
-                tools=tools,
-                max_steps=settings.max_steps,
-                stream_outputs=not settings.as_json,
-                logger=running.make_logger(settings),
-                journal="default" if settings.journal else None,
-            )
-        )
-        told, images = first_task(task, browser, url, vision=sees)
-        return running.run_agent(agent, told, reset=True, images=images or None)
+        with web_agent(
+            model,
+            browser,
+            vision=sees,
+            tools=tools,
+            max_steps=settings.max_steps,
+            stream_outputs=not settings.as_json,
+            logger=running.make_logger(settings),
+            journal="default" if settings.journal else None,
+        ) as agent:
+            told, images = first_task(task, browser, url, vision=sees)
+            return running.run_agent(agent, told, reset=True, images=images or None)

@@ -123,8 +123,8 @@ class GuestExecutor(PythonExecutor):
         ]
         if missing:
             raise InterpreterError(
-                f"These authorised imports are not installed: {', '.join(missing)}. Install them, or leave them out of "
-                "additional_authorized_imports."
+                f"These authorised imports are not installed: {', '.join(missing)}. Install them, or do not "
+                "authorise them."
             )
 
     # ---- sessions

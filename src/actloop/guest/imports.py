@@ -133,7 +133,7 @@ class Imports:
         )
         return ImportError(
             f"Import of {name} is not allowed: {instead}. The user can allow it with "
-            f"additional_authorized_imports=[{top!r}]",
+            f"additional_authorized_imports=[{top!r}], or --imports {top}",
             name=name,
         )
 

@@ -54,7 +54,11 @@ class Browser:
     def __init__(self, *, headless: bool = True, allow_private: bool = False, executable: str | None = None) -> None:
         self._headless = headless
         self._executable = executable
-        self._policy = AddressPolicy(allow_private=allow_private, ports=None if allow_private else DEFAULT_PORTS)
+        self._policy = AddressPolicy(
+            allow_private=allow_private,
+            ports=None if allow_private else DEFAULT_PORTS,
+            opened_by="allow_private=True (on the command line: --allow-private)",
+        )
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -44,7 +44,7 @@ class RunStarted(Event):
         parent: Id of the run that called this agent, or None.
         agent: Name of the agent, or its class's.
         model: The model's id.
-        task: The task's text, as the user gave it.
+        task: The task's text, as the user or the calling agent gave it.
         system_prompt: Text of the system prompt.
         prompt: Text of the user message that the model sees for this task.
         variables: Extra variables by name.

@@ -159,6 +159,8 @@ class AddressPolicy:
         allow_private: Let all private, loopback and carrier-shared addresses be reached. Link-local addresses and the
             metadata services of clouds still have to be named in `allow_hosts`.
         ports: Ports that may be reached on any host; None for all.
+        opened_by: What the program's author sets to have a private address reached, for the error that refuses it; by
+            default `allow_hosts`.
 
     Raises:
         ValueError: An entry of `allow_hosts` cannot be read.
@@ -170,12 +172,14 @@ class AddressPolicy:
         allow_hosts: Iterable[str] = (),
         allow_private: bool = False,
         ports: Collection[int] | None = DEFAULT_PORTS,
+        opened_by: str = "allow_hosts",
     ) -> None:
         if isinstance(allow_hosts, str):
             raise ValueError("allow_hosts is a list of hosts, not one text")
         self._allowed = [_entry(text) for text in allow_hosts]
         self._allow_private = allow_private
         self._ports = ports
+        self._opened_by = opened_by
 
     def check_host(self, host: str, port: int) -> Address | None:
         """Check what can be checked before the name is looked up; returns the address, if the host is one.
@@ -206,12 +210,14 @@ class AddressPolicy:
             found = special(address)
             if found is not None and not (found[1] == "intranet" and self._allow_private):
                 where = f"{address}" if host == str(address) else f"{host} ({address})"
-                raise ForbiddenAddressError(
-                    f"{where} is not a public address (it is {found[0]}) and is refused; "
-                    "the program's author can allow it with allow_hosts"
-                )
+                hint = f"; the program's author can allow it with {self._opened_by}" if self._opens(found[1]) else ""
+                raise ForbiddenAddressError(f"{where} is not a public address (it is {found[0]}) and is refused{hint}")
             if self._ports is not None and port not in self._ports:
                 self._refuse_port(host, port)
+
+    def _opens(self, kind: str) -> bool:
+        """Whether what the error names would open an address of this kind."""
+        return kind == "intranet" or self._opened_by == "allow_hosts"
 
     def _may_have_port(self, host: str, port: int) -> bool:
         """Whether some entry may yet allow a port that is not among the usual ones."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
+from actloop import __version__
 from actloop.tools.base import Tool
 from actloop.tools.web.errors import FetchError
 from actloop.tools.web.results import one_line, web_address
 from actloop.tools.web.service import Service
 
 _LANGUAGE = re.compile(r"[a-z]{2,12}(?:-[a-z]{1,12}){0,3}")
-_USER_AGENT = "actloop (https://pypi.org/project/actloop/)"
+_USER_AGENT = f"actloop/{__version__}"
 
 
 class WikipediaSearchTool(Tool):
