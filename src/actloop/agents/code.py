@@ -139,6 +139,7 @@ class CodeAgent(MultiStepAgent):
 
     def _make_loop(self, run: Run, prompts: RunPrompts, *, begun: bool, only: int | None = None) -> Loop:
         structured = self._use_structured_outputs_internally
+        follows = getattr(run.model, "supports_grammar", False)  # else the closing tag has to end a reply
         task = CodeTask(
             conversation=conversation(self, MultiStepAgent, run),
             prompts=prompts,
@@ -146,7 +147,7 @@ class CodeAgent(MultiStepAgent):
             max_steps=run.max_steps,
             planning_interval=self.planning_interval,
             output_limit=self.max_print_outputs_length or wording.OUTPUT_LIMIT,
-            grammar=reply_grammar(self.code_block_tags) if self._own_prompts and not structured else None,
+            grammar=reply_grammar(self.code_block_tags) if follows and self._own_prompts and not structured else None,
             response_format=CODEAGENT_RESPONSE_FORMAT if structured else None,
             begun=begun,
         )

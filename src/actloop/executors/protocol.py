@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _NOTICE = 200
 """Characters that the guest's notice of cut output may take beyond the limit."""
 
+_MOST_HELD = 10_000
+"""Values that a session holds because they cannot be sent."""
+
 _TEXT_LIMITS = {"kind": 200, "message": 20_000, "traceback": 20_000, "source": 2_000, "hint": 2_000}
 
 
@@ -55,7 +58,9 @@ class HostProtocol:
         self.open_calls: dict[int, tuple[int, str]] = {}
         self._limits = limits
         self._limit = max(limits.value, 1 << 16)
-        self._unpacker = guest.Unpacker(self._limit)
+        self._held: dict[int, Any] = {}
+        self._handles: dict[int, int] = {}
+        self._unpacker = guest.Unpacker(self._limit, self._held)
         self._numbers: set[int] = set()
         self._plain_call: int | None = None
         self._count = 0
@@ -243,7 +248,16 @@ class HostProtocol:
         return entry
 
     def _pack(self, message: dict[str, Any]) -> bytes:
-        return guest.pack(message, self._limit)
+        return guest.pack(message, self._limit, self._keep)
+
+    def _keep(self, value: Any) -> int | None:
+        """Hold a value that cannot be sent, so that a program can pass it on to another tool."""
+        handle = self._handles.get(id(value))
+        if handle is None and len(self._held) < _MOST_HELD:
+            handle = len(self._held) + 1
+            self._handles[id(value)] = handle  # which stays its own, as the value is held
+            self._held[handle] = value
+        return handle
 
 
 def _keys(message: dict[str, Any], *names: str) -> None:

@@ -38,7 +38,7 @@ from .values import WireError
 from .wire import JSON_DEPTH, MAX_DIGITS, MAX_VALUE, PIXELS, TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 _STRINGS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -111,9 +111,18 @@ class Decoder:
         blobs: The blobs, each to be used once.
         inline: Blobs are in the JSON text, in base64.
         limit: Bytes that JSON text and blobs may take; memory is bounded by a multiple of it.
+        held: Values that were sent as handles, by these; None where the handles are kept.
     """
 
-    def __init__(self, blobs: Sequence[bytes] = (), *, inline: bool = False, limit: int = MAX_VALUE) -> None:
+    def __init__(
+        self,
+        blobs: Sequence[bytes] = (),
+        *,
+        inline: bool = False,
+        limit: int = MAX_VALUE,
+        held: Mapping[int, Any] | None = None,
+    ) -> None:
+        self.held = held
         self._blobs: list[bytes | None] = list(blobs)
         self.pixels = PIXELS * limit
         self._inline = inline

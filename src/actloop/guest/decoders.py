@@ -129,8 +129,13 @@ def decode_record(_decoder: Decoder, fields: dict[str, Any]) -> Any:
     return Record(field_of(fields, "n", str), parts)
 
 
-def decode_opaque(_decoder: Decoder, fields: dict[str, Any]) -> Any:
-    return Opaque(field_of(fields, "v", str), field_of(fields, "n", str))
+def decode_opaque(decoder: Decoder, fields: dict[str, Any]) -> Any:
+    text, name, handle = field_of(fields, "v", str), field_of(fields, "n", str), fields.get("h")
+    if handle is not None and type(handle) is not int:
+        raise WireError("a handle is not a number")
+    if decoder.held is None:
+        return Opaque(text, name, handle)
+    return Opaque(text, name) if handle is None else decoder.held.get(handle, Opaque(text, name))
 
 
 def zone_of(data: Any) -> Any:

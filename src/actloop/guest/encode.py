@@ -24,7 +24,14 @@ class Encoder:
         inline: Write blobs into the JSON data, in base64.
     """
 
-    def __init__(self, limit: int = MAX_VALUE, *, inline: bool = False) -> None:
+    def __init__(
+        self,
+        limit: int = MAX_VALUE,
+        *,
+        inline: bool = False,
+        keep: Callable[[Any], int | None] | None = None,
+    ) -> None:
+        self.keep = keep
         self.blobs: list[bytes] = []
         self._limit = limit
         self._left = limit
@@ -156,7 +163,9 @@ class Encoder:
 
     def opaque(self, value: Any) -> Any:
         """What stands for a value that cannot be sent."""
-        return {TAG: "opaque", "v": self._str(safe_repr(value)), "n": type(value).__name__[:SHORT]}
+        data = {TAG: "opaque", "v": self._str(safe_repr(value)), "n": type(value).__name__[:SHORT]}
+        handle = self.keep(value) if self.keep is not None else None
+        return data if handle is None else {**data, "h": handle}
 
 
 def _make_dumps() -> Callable[[Any], str]:

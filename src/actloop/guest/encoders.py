@@ -58,7 +58,8 @@ def encode_record(encoder: Encoder, value: Record) -> Any:
 
 
 def encode_opaque(encoder: Encoder, value: Opaque) -> Any:
-    return {TAG: "opaque", "v": encoder.value(value.text), "n": value.type_name[:SHORT]}
+    data = {TAG: "opaque", "v": encoder.value(value.text), "n": value.type_name[:SHORT]}
+    return data if value.handle is None else {**data, "h": value.handle}
 
 
 def encode_audio(encoder: Encoder, value: Audio) -> Any:

@@ -11,19 +11,24 @@ from .values import EncodeError, WireError
 from .wire import MAX_BLOBS, MAX_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 _HEADER = struct.Struct(">III")  # bytes of JSON text, number of blobs, bytes of all blobs
 
 
-def pack(message: Mapping[str, Any], limit: int = MAX_VALUE) -> bytes:
+def pack(message: Mapping[str, Any], limit: int = MAX_VALUE, keep: Callable[[Any], int | None] | None = None) -> bytes:
     """A message as one frame.
+
+    Args:
+        message: What to send.
+        limit: Bytes that it may take.
+        keep: Gives a handle for a value that cannot be sent, by which it will be known when it comes back; or None.
 
     Raises:
         EncodeError: It cannot be sent.
     """
-    encoder = Encoder(limit)
+    encoder = Encoder(limit, keep=keep)
     text = encoder.text(message)
     try:
         if 32 * len(text) > limit:
@@ -46,9 +51,11 @@ class Unpacker:
 
     Args:
         limit: Bytes that one message may take; what is announced to be larger is refused before it arrives.
+        held: Values that were sent as handles, by these.
     """
 
-    def __init__(self, limit: int = MAX_VALUE) -> None:
+    def __init__(self, limit: int = MAX_VALUE, held: Mapping[int, Any] | None = None) -> None:
+        self._held = held
         self._buffer = bytearray()
         self._limit = limit
         self._needed = _HEADER.size
@@ -93,7 +100,7 @@ class Unpacker:
             blobs.append(bytes(buffer[place : place + size]))
             place += size
         del buffer[:end]
-        message = Decoder(blobs, limit=self._limit).decode(text)
+        message = Decoder(blobs, limit=self._limit, held=self._held).decode(text)
         if type(message) is not dict:
             raise WireError("a message is not an object")
         return cast("dict[str, Any]", message)

@@ -26,22 +26,26 @@ class Opaque:
     Attributes:
         text: The value's `repr`, cut to 2,000 characters.
         type_name: Name of its class.
+        handle: In a guest, what the host knows the value by: sent back, it is the value itself. Else None.
     """
 
-    __slots__ = ("text", "type_name")
+    __slots__ = ("handle", "text", "type_name")
 
-    def __init__(self, text: str, type_name: str = "object") -> None:
+    def __init__(self, text: str, type_name: str = "object", handle: int | None = None) -> None:
         self.text = text
         self.type_name = type_name
+        self.handle = handle
 
     def __repr__(self) -> str:
         return self.text
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Opaque) and (self.text, self.type_name) == (other.text, other.type_name)
+        if not isinstance(other, Opaque):
+            return False
+        return (self.text, self.type_name, self.handle) == (other.text, other.type_name, other.handle)
 
     def __hash__(self) -> int:
-        return hash((self.text, self.type_name))
+        return hash((self.text, self.type_name, self.handle))
 
 
 class Record:
