@@ -16,9 +16,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import MissingExtraError
+from actloop.models.replies import PACKINGS, bound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
     from types import ModuleType
 
     Keepers = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, tuple[AsyncGenerator[Any], Any]]]
@@ -144,45 +145,20 @@ def _close_all(clients: dict[tuple[Any, ...], Any]) -> None:
 
 @functools.cache
 def _http_classes(sdk: ModuleType) -> tuple[type[Any], type[Any]]:
-    """The SDK's HTTP clients with a time-out for the whole answer: by itself it only bounds the wait for each byte."""
+    """The SDK's HTTP clients, which read an answer within bounds: of time as a whole, and of length."""
     http: Any = http_library(sdk.DefaultHttpxClient)
 
     def deadline_of(request: Any) -> float:
         seconds: float | None = request.extensions.get("timeout", {}).get("read")
         return float("inf") if seconds is None else time.monotonic() + seconds
 
-    class Timed(http.SyncByteStream):
-        def __init__(self, stream: Any, request: Any, deadline: float) -> None:
-            self._stream, self._request, self._deadline = stream, request, deadline
-
-        def __iter__(self) -> Iterator[bytes]:
-            for chunk in self._stream:
-                yield chunk
-                if time.monotonic() > self._deadline:
-                    raise http.ReadTimeout("the answer took too long", request=self._request)
-
-        def close(self) -> None:
-            self._stream.close()
-
-    class AsyncTimed(http.AsyncByteStream):
-        def __init__(self, stream: Any, request: Any, deadline: float) -> None:
-            self._stream, self._request, self._deadline = stream, request, deadline
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for chunk in self._stream:
-                yield chunk
-                if time.monotonic() > self._deadline:
-                    raise http.ReadTimeout("the answer took too long", request=self._request)
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
     class Client(sdk.DefaultHttpxClient):
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             deadline = deadline_of(request)
+            request.headers["accept-encoding"] = PACKINGS
             parent: Any = super()
             response: Any = parent.send(request, stream=True, **options)
-            response.stream = Timed(response.stream, request, deadline)
+            bound(http, response, deadline, lines=stream)
             if not stream:
                 try:
                     response.read()
@@ -193,9 +169,10 @@ def _http_classes(sdk: ModuleType) -> tuple[type[Any], type[Any]]:
     class AsyncClient(sdk.DefaultAsyncHttpxClient):
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             deadline = deadline_of(request)
+            request.headers["accept-encoding"] = PACKINGS
             parent: Any = super()
             response: Any = await parent.send(request, stream=True, **options)
-            response.stream = AsyncTimed(response.stream, request, deadline)
+            bound(http, response, deadline, lines=stream)
             if not stream:
                 try:
                     await response.aread()

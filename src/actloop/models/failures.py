@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from actloop.errors import AgentGenerationError
 from actloop.models.fields import get, text
+from actloop.models.replies import OversizedReplyError, oversized
 from actloop.models.retry import ModelRequestError, is_retriable_status, retry_after_of
 
 if TYPE_CHECKING:
@@ -80,6 +81,23 @@ def lost(where: str, error: BaseException) -> ModelRequestError:
     return ModelRequestError(told, retriable=True)
 
 
+def endless(where: str, error: OversizedReplyError) -> ModelRequestError:
+    """A reply that is too long to be read; another one would hardly be shorter."""
+    return ModelRequestError(f"{where} gave a broken answer: {error}. It was not read to its end.")
+
+
+@contextmanager
+def within_bounds(where: str) -> Generator[None]:
+    """Raise as our own that a reply was too long, whatever an SDK made of it."""
+    try:
+        yield
+    except Exception as error:
+        found = oversized(error)
+        if found is None:
+            raise
+        raise endless(where, found) from error
+
+
 @contextmanager
 def readable(where: str) -> Generator[None]:
     """Around an SDK's call: some stumble over an answer of another shape than they expect."""
@@ -101,7 +119,8 @@ def explained(sdk: ModuleType, http: ModuleType, where: str, seconds: float) -> 
     """
     base: type[Exception] = sdk.OpenAIError if hasattr(sdk, "OpenAIError") else sdk.AnthropicError
     try:
-        yield
+        with within_bounds(where):
+            yield
     except (sdk.APITimeoutError, http.TimeoutException) as error:
         raise late(where, seconds) from error
     except (sdk.APIConnectionError, http.RequestError) as error:

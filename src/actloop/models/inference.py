@@ -6,17 +6,19 @@ import asyncio
 import functools
 import importlib
 import json
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentGenerationError
 from actloop.models.api import ServiceModel, ain_time, from_environment, in_time
 from actloop.models.clients import Clients, http_library, import_sdk
 from actloop.models.completions import StreamReader, read_reply
-from actloop.models.failures import broken, failed_in_stream, late, lost, readable, refused
+from actloop.models.failures import broken, failed_in_stream, late, lost, readable, refused, within_bounds
+from actloop.models.replies import PACKINGS, bound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import ModuleType
 
     from actloop.models.api import Conversation
@@ -165,7 +167,8 @@ class InferenceClientModel(ServiceModel):
         http: Any = http_library(errors.HfHubHTTPError)
         where = self._where
         try:
-            yield
+            with within_bounds(where):
+                yield
         except errors.HfHubHTTPError as error:
             body = _body(error.response)
             said = str(error.server_message or error).strip()
@@ -193,9 +196,41 @@ class InferenceClientModel(ServiceModel):
 
 
 def _make(settings: dict[str, Any], asynchronous: bool) -> Any:
-    """A client of the SDK."""
+    """A client of the SDK, which reads replies within bounds."""
     hub: Any = _import_hub()
-    return (hub.AsyncInferenceClient if asynchronous else hub.InferenceClient)(**settings)
+    settings = {**settings, "headers": {"Accept-Encoding": PACKINGS, **(settings.get("headers") or {})}}
+    client: Any = (hub.AsyncInferenceClient if asynchronous else hub.InferenceClient)(**settings)
+    # The SDK reads by a client that all of the process shares; what it opens for one of ours it enters here.
+    client.exit_stack = _AsyncStack() if asynchronous else _Stack()
+    return client
+
+
+class _Stack(ExitStack):
+    def enter_context(self, cm: AbstractContextManager[Any, bool | None]) -> Any:
+        """Enter; a response is bounded."""
+        entered: Any = super().enter_context(cm)
+        _bound(entered)
+        return entered
+
+
+class _AsyncStack(AsyncExitStack):
+    async def enter_async_context(self, cm: AbstractAsyncContextManager[Any, bool | None]) -> Any:
+        """Enter; the responses of an HTTP client are bounded."""
+        entered: Any = await super().enter_async_context(cm)
+        if hasattr(entered, "event_hooks"):
+
+            async def hook(response: Any) -> None:
+                _bound(response)
+
+            hooks: dict[str, list[Any]] = entered.event_hooks
+            entered.event_hooks = {**hooks, "response": [*hooks.get("response", ()), hook]}
+        return entered
+
+
+def _bound(response: Any) -> None:
+    errors: Any = importlib.import_module("huggingface_hub.errors")
+    streamed = "event-stream" in response.headers.get("content-type", "").lower()
+    bound(http_library(errors.HfHubHTTPError), response, float("inf"), lines=streamed)
 
 
 def _import_hub() -> ModuleType:
