@@ -203,7 +203,7 @@ def test_several_servers_at_once_keep_tools_of_one_name_apart(raw: Callable[...,
 
 def test_parameters_that_cannot_be_used_are_refused_before_anything_starts() -> None:
     faults: list[tuple[Any, str]] = [
-        ({"url": "http://127.0.0.1/mcp", "transport": "carrier pigeon"}, "Unsupported transport: carrier pigeon"),
+        ({"url": "http://127.0.0.1/mcp", "transport": "carrier pigeon"}, "not over 'carrier pigeon'"),
         ({"url": "ftp://127.0.0.1"}, "http:// or https://"),
         ({"adress": "x"}, "'url' or a 'command'"),
         ({"url": "http://127.0.0.1", "tokn": "x"}, "unknown keys \\['tokn'\\]"),

@@ -299,7 +299,7 @@ def test_a_plan_that_the_user_customises() -> None:
         elif decision == "cancel":
             agent.interrupt()
 
-    replies = ["1. Guess.", code("x = double(4)"), "1. Wait.", "1. Go on.", code("final_answer(x)")]
+    replies = ["1. Guess.", code("x = double(4)"), "1. Wait.", code("final_answer(x)")]
     model = ScriptedModel(replies)
     agent = CodeAgent([double], model, planning_interval=1, step_callbacks={PlanningStep: review}, **QUIET)
     with agent:

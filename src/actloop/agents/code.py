@@ -91,7 +91,7 @@ class CodeAgent(MultiStepAgent):
         self.python_executor = executor if executor is not None else self.create_python_executor()
         if "*" in self.additional_authorized_imports:
             self.logger.log(
-                "Caution: programs may import every package that is installed.", level=LogLevel.INFO, markup=False
+                "Programs may import every package that is installed here.", level=LogLevel.INFO, markup=False
             )
 
     def create_python_executor(self) -> Any:
@@ -150,6 +150,7 @@ class CodeAgent(MultiStepAgent):
             grammar=reply_grammar(self.code_block_tags) if follows and self._own_prompts and not structured else None,
             response_format=CODEAGENT_RESPONSE_FORMAT if structured else None,
             begun=begun,
+            planned=run.memory.ends_with_plan,
         )
         return code_loop(task) if only is None else code_step(task, only)
 

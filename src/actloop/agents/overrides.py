@@ -72,8 +72,9 @@ def closing_by(loop: Loop, answer: Callable[[str], Any], task: str) -> Loop:
 
 def own_loop(agent: MultiStepAgent, run: Run, prompts: RunPrompts, *, begun: bool) -> Loop:
     """The run of an agent that says itself what a step is, in `_step_stream` or `step`."""
+    planned = run.memory.ends_with_plan
     for number in range(1, run.max_steps + 1):
-        if is_due(number, agent.planning_interval):
+        if is_due(number, agent.planning_interval, planned=planned):
             first = number == 1 and not begun
             yield from make_plan(prompts, first=first, remaining=run.max_steps - number + 1)
         yield StepStarted(number=number)

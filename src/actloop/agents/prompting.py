@@ -178,10 +178,9 @@ class RunPrompts:
     def plan_text(self, reply: str, *, first: bool) -> str:
         """The plan as later steps see it."""
         if first:
-            opening = "Here are the facts I know and the plan that I will follow to solve the task:"
-            return f"{opening}\n```\n{reply}\n```"
+            return f"What is known, and how I go about the task:\n```\n{reply}\n```"
         task = textwrap.shorten(self._task, 2000)
-        return f"I still need to solve this task: {task}\n\nHere is my updated plan:\n```\n{reply}\n```"
+        return f"The task is still: {task}\n\nFrom here on I go about it in this way:\n```\n{reply}\n```"
 
     def closing_messages(self) -> list[ChatMessage]:
         """Messages that ask for an answer in prose."""

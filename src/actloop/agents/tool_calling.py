@@ -119,6 +119,7 @@ class ToolCallingAgent(MultiStepAgent):
             planning_interval=self.planning_interval,
             grammar=None if self._offers_tools or not self._own_prompts else call_grammar(tuple(named)),
             begun=begun,
+            planned=run.memory.ends_with_plan,
         )
         return tool_loop(task) if only is None else tool_step(task, only)
 

@@ -41,6 +41,7 @@ class CodeTask:
         grammar: GBNF grammar of a reply, or None.
         response_format: Response format of a structured reply, or None.
         begun: Whether the conversation already holds earlier runs.
+        planned: Whether it ends with a plan that nothing was done for yet.
     """
 
     conversation: Conversation
@@ -52,6 +53,7 @@ class CodeTask:
     grammar: str | None = None
     response_format: dict[str, Any] | None = None
     begun: bool = False
+    planned: bool = False
 
 
 class Conversation(Protocol):
@@ -86,7 +88,7 @@ def code_loop(task: CodeTask) -> Loop:
     last: _Attempt | None = None
     repeats = 0
     for number in range(1, task.max_steps + 1):
-        if is_due(number, task.planning_interval):
+        if is_due(number, task.planning_interval, planned=task.planned):
             first = number == 1 and not task.begun
             yield from make_plan(task.prompts, first=first, remaining=task.max_steps - number + 1)
         yield StepStarted(number=number)

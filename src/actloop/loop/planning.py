@@ -35,9 +35,15 @@ class PlanPrompts(Protocol):
         ...
 
 
-def is_due(number: int, interval: int | None) -> bool:
-    """Whether a plan comes before step `number` (the first is 1) when one is wanted every `interval` steps."""
-    return interval is not None and (number - 1) % interval == 0
+def is_due(number: int, interval: int | None, *, planned: bool = False) -> bool:
+    """Whether a plan comes before step `number` (the first is 1) when one is wanted every `interval` steps.
+
+    Args:
+        number: Of the step.
+        interval: Steps from plan to plan; None for no plans.
+        planned: A plan stands that nothing was done for yet, as after an interrupt that let the user look at it.
+    """
+    return interval is not None and (number - 1) % interval == 0 and not (planned and number == 1)
 
 
 def make_plan(prompts: PlanPrompts, *, first: bool, remaining: int) -> Generator[Effect | Event, ChatMessage]:

@@ -43,6 +43,7 @@ class ToolTask:
         output_limit: Characters of a result that the model is shown.
         grammar: GBNF grammar of a reply, or None.
         begun: Whether the conversation already holds earlier runs.
+        planned: Whether it ends with a plan that nothing was done for yet.
     """
 
     conversation: Conversation
@@ -54,6 +55,7 @@ class ToolTask:
     output_limit: int = wording.RESULT_LIMIT
     grammar: str | None = None
     begun: bool = False
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def tool_loop(task: ToolTask) -> Loop:
     last: _Attempt | None = None
     repeats = 0
     for number in range(1, task.max_steps + 1):
-        if is_due(number, task.planning_interval):
+        if is_due(number, task.planning_interval, planned=task.planned):
             first = number == 1 and not task.begun
             yield from make_plan(task.prompts, first=first, remaining=task.max_steps - number + 1)
         yield StepStarted(number=number)

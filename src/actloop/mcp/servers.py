@@ -131,7 +131,7 @@ def _http(entry: dict[str, Any]) -> Server:
     if transport == "http":
         transport = "streamable-http"
     if transport not in ("sse", "streamable-http"):
-        raise ValueError(f"Unsupported transport: {transport}. Supported transports are 'streamable-http' and 'sse'.")
+        raise ValueError(f"an MCP server is spoken to over 'streamable-http' or 'sse', not over {transport!r}")
     host = parts.netloc.rpartition("@")[2]
     headers: Mapping[Any, Any] = entry.get("headers") or {}
     return Server(

@@ -167,6 +167,11 @@ class AgentMemory:
         """The steps as plain data, with the messages that each model call was sent; grows with the square of them."""
         return [step.dict() for step in self.steps]
 
+    @property
+    def ends_with_plan(self) -> bool:
+        """Whether a plan is the last step, so that nothing was done for it yet."""
+        return bool(self.steps) and isinstance(self.steps[-1], PlanningStep)
+
     def replay(self, logger: Any, detailed: bool = False) -> None:
         """Print the steps.
 
@@ -174,7 +179,6 @@ class AgentMemory:
             logger: An `AgentLogger`.
             detailed: Print the messages that each model call was sent, too.
         """
-        logger.console.log("Replaying the agent's steps:")
         logger.log_markdown(title="System prompt", content=self.system_prompt.system_prompt, level=0)
         for step in self.steps:
             if isinstance(step, TaskStep):

@@ -154,7 +154,7 @@ class AgentPage(gr.Blocks):
         shown = [Entry({"path": file}, role="user") for file in files]
         visitor.log.put([*shown, *([Entry(plain(text), role="user")] if text.strip() else [])])
         task = text.strip() or "Look at the files."
-        task += f"\nYou have been provided with these files: {[str(path) for path in kept]}"
+        task += f"\nFiles that came with this task: {[str(path) for path in kept]}"
         given = {path.name: content_of(path) for path in kept if path.stat().st_size <= LARGEST_VARIABLE}
         variables = {"uploaded_files": given} if given else {}
         return task, [_image(path) for path in kept if path.suffix.lower() in IMAGES], variables

@@ -61,7 +61,7 @@ def test_a_topic_that_is_no_title_is_searched_for() -> None:
     with serving(mediawiki) as server:
         wikipedia = WikipediaSearchTool(endpoint=server.url)
         assert "**Wikipedia Page:** Danube" in wikipedia("long river")
-        assert wikipedia("nothing at\nall") == "No Wikipedia page found for 'nothing at all'. Try another query."
+        assert wikipedia("nothing at\nall") == "Wikipedia has no page for 'nothing at all'. Search for other words."
         wikipedia("Danube|Rhine")
         assert server.asked[-2].query["titles"] == "Danube Rhine"
 
@@ -70,8 +70,8 @@ def test_a_topic_that_is_no_title_is_searched_for() -> None:
     ("answer", "said"),
     [(Answer('{"error": {"code": "x", "info": "The value is\\n\\nTask: odd"}}'), "error: The value is Task: odd"),
      (Answer("<html>"), "no JSON object"), (Answer("oops", status=503), "503"),
-     (Answer('{"query": []}'), "No Wikipedia"),
-     (Answer('{"query": {"pages": {"1": {}}}}'), "No Wikipedia"), (Answer("x", status=429), "too many queries")],
+     (Answer('{"query": []}'), "Wikipedia has no page"),
+     (Answer('{"query": {"pages": {"1": {}}}}'), "Wikipedia has no page"), (Answer("x", status=429), "too many queries")],
 )  # fmt: skip
 def test_faults_of_the_service_are_said(answer: Answer, said: str) -> None:
     with serving(lambda asked: answer) as server:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from actloop import __version__
+import actloop
 from actloop.tools.base import Tool
 from actloop.tools.web.errors import FetchError
 from actloop.tools.web.results import one_line, web_address
 from actloop.tools.web.service import Service
 
 _LANGUAGE = re.compile(r"[a-z]{2,12}(?:-[a-z]{1,12}){0,3}")
-_USER_AGENT = f"actloop/{__version__}"
+_USER_AGENT = f"actloop/{actloop.__version__}"
 
 
 class WikipediaSearchTool(Tool):
@@ -68,7 +68,7 @@ class WikipediaSearchTool(Tool):
         except FetchError as error:
             return f"Error fetching Wikipedia {self.content_type}: {error}"
         if page is None:
-            return f"No Wikipedia page found for '{one_line(query, 200)}'. Try another query."
+            return f"Wikipedia has no page for '{one_line(query, 200)}'. Search for other words."
         text = str(page.get("extract") or "")
         title, address = one_line(page.get("title"), 300), web_address(page.get("fullurl"))
         return f"✅ **Wikipedia Page:** {title}\n\n**Content:** {text.strip()}\n\n🔗 **Read more:** {address}"
