@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -213,6 +214,32 @@ def test_a_websocket_does_not_get_past_the_guard(browser: Browser, site: Site) -
     while "refused" not in (where := browser.scroll(0) and browser.press("Shift")) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert "refused" in where
+
+
+def test_what_is_no_web_traffic_does_not_get_past_the_guard(browser: Browser, site: Site) -> None:
+    """WebRTC speaks UDP, which no proxy sees."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(3)
+        port = listener.getsockname()[1]
+        site.pages["/calls"] = (
+            f"<script>const c = new RTCPeerConnection({{iceServers: [{{urls: 'stun:127.0.0.1:{port}'}}]}});"
+            "c.createDataChannel('x'); c.onicegatheringstatechange = () => document.title = c.iceGatheringState;"
+            "c.createOffer().then(o => c.setLocalDescription(o))</script>"
+        )
+        browser.open(f"{site.address}/calls")
+        with pytest.raises(TimeoutError):
+            listener.recv(1000)
+
+
+def test_a_page_that_will_not_be_left_is_left(browser: Browser, site: Site) -> None:
+    site.pages["/stay"] = (
+        "<button onclick='1'>Stay</button><script>addEventListener('beforeunload', e => { e.preventDefault();"
+        "e.returnValue = 'stay' })</script>"
+    )
+    browser.open(f"{site.address}/stay")
+    browser.click("Stay")  # a page may ask only after it was used
+    assert "/stay" not in browser.open(f"{site.address}/")
 
 
 def replies(site: Site) -> list[str]:

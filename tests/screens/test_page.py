@@ -391,3 +391,22 @@ def test_the_page_answers_under_its_own_names_only(address: str) -> None:
     assert [status(host) for host in ("evil.example", "127.0.0.1.evil.example:7860", "[::", "localhost:1")] == [
         421, 421, 421, 200,
     ]  # fmt: skip
+
+
+def test_other_sites_cannot_send_anything_to_the_page(address: str) -> None:
+    """A browser lets any site post to this machine, and names the site."""
+
+    def status(origin: str | None) -> int:
+        body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="x.txt"\r\n\r\nfill\r\n--b--\r\n'
+        headers = {"Content-Type": "multipart/form-data; boundary=b"} | ({"Origin": origin} if origin else {})
+        request = urllib.request.Request(f"{address.rstrip('/')}/gradio_api/upload", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert [status(origin) for origin in ("http://evil.example", "null", address.rstrip("/"), None)] == [
+        421, 421, 200, 200,
+    ]  # fmt: skip

@@ -204,8 +204,9 @@ class Browser:
         try:
             answer = await self._page.goto(url, wait_until="domcontentloaded")
         except Exception as error:
-            if len(self._proxy.failures) > failures:
-                raise BrowserError(self._proxy.failures[-1]) from error
+            why = next((told for host, told in self._proxy.failures[failures:] if host == parts.hostname), None)
+            if why is not None:
+                raise BrowserError(why) from error
             raise BrowserError(f"{url} could not be opened: {_reason(error)}") from error
         if answer is not None and OWN in answer.headers:
             raise BrowserError(await answer.text())
@@ -368,8 +369,9 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _dismiss(dialog: Any) -> None:
+    """Close a dialog of a page; one that asks whether to leave the page must not keep the agent there."""
     with contextlib.suppress(Exception):
-        await dialog.dismiss()
+        await (dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())
 
 
 def _whole(url: str) -> str:

@@ -18,10 +18,16 @@ CHROMIUM_OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",  # what is no web traffic would pass the proxy by
+    "--disable-features=OptimizationHints,MediaRouter,Translate",
     *(("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()),
 )
-"""No service of the browser's maker is called. Its own sandbox cannot be used by root."""
+"""Services of the browser's maker are turned off as far as they can be; the proxy refuses the rest (`MAKER_HOSTS`). Its
+own sandbox cannot be used by root.
+"""
+
+MAKER_HOSTS = ("update.googleapis.com", "accounts.google.com", "clients2.google.com", "safebrowsing.googleapis.com")
+"""Hosts that Chromium asks by itself at every start."""
 
 
 class BrowserUnavailableError(AgentError):

@@ -183,8 +183,8 @@ class AgentPage(gr.Blocks):
         kwargs.setdefault("share", False)
         kwargs.setdefault("server_name", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
         kwargs = {"theme": _theme(), "css": STYLE, "footer_links": [], "ssr_mode": False, **kwargs}
-        if self._ui.uploads is not None:
-            kwargs.setdefault("max_file_size", self._ui.uploads.max_bytes)
+        uploads = self._ui.uploads
+        kwargs.setdefault("max_file_size", uploads.max_bytes if uploads is not None else 1)
         if kwargs["share"]:
             print(CAUTION, flush=True)
         has_door = kwargs.get("auth") or kwargs.get("auth_dependency")

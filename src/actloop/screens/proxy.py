@@ -13,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from actloop.screens.chromium import MAKER_HOSTS
 from actloop.tools.web.addresses import AddressPolicy, addresses_of
 from actloop.tools.web.errors import ForbiddenAddressError
 
@@ -38,7 +39,7 @@ class GuardedProxy:
         self._policy = policy
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self.failures: list[str] = []
+        self.failures: list[tuple[str, str]] = []
         """Why connections were refused or failed, latest last."""
 
     @property
@@ -80,15 +81,19 @@ class GuardedProxy:
             await _answer(writer, "400 Bad Request", "This proxy serves http and https only.")
             return
         port = url.port or (443 if method == "CONNECT" else 80)
+        if url.hostname in MAKER_HOSTS:
+            await _answer(writer, "403 Forbidden", "No service of the browser's maker is called.")
+            return
         try:
             upstream = await asyncio.wait_for(self._connect(url.hostname, port), _CONNECT_SECONDS)
         except ForbiddenAddressError as error:
-            self.failures.append(error.message)
+            self.failures.append((url.hostname, error.message))
             await _answer(writer, "403 Forbidden", error.message)
             return
         except (OSError, TimeoutError) as error:
-            self.failures.append(f"{url.hostname}:{port} cannot be reached: {error or 'time-out'}")
-            await _answer(writer, "502 Bad Gateway", self.failures[-1])
+            told = f"{url.hostname}:{port} cannot be reached: {error or 'time-out'}"
+            self.failures.append((url.hostname, told))
+            await _answer(writer, "502 Bad Gateway", told)
             return
         try:
             if method == "CONNECT":

@@ -64,7 +64,9 @@ class PageGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._hosts is not None:
             given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-            if split_host(given)[0] not in self._hosts:
+            origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), "")
+            foreign = bool(origin) and scope["method"] != "GET" and origin.partition("://")[2] != given
+            if split_host(given)[0] not in self._hosts or foreign:
                 await _refuse(send)
                 return
 
