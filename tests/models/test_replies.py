@@ -83,13 +83,16 @@ async def test_a_reply_that_unpacks_without_end_is_refused_at_once(
 
 
 @pytest.mark.parametrize("face", ["generate_stream", "astream"])
-@pytest.mark.parametrize("make", MODELS, ids=NAMES)
-async def test_a_line_without_end_is_refused(
-    service: Service, make: Callable[[Service], ServiceModel], face: str
+@pytest.mark.parametrize(
+    ("make", "end"),
+    [(MODELS[0], ""), (MODELS[1], ""), (MODELS[2], ""), (MODELS[0], "\ndata: "), (MODELS[1], "\ndata: ")],
+)
+async def test_an_event_without_end_is_refused(
+    service: Service, make: Callable[[Service], ServiceModel], end: str, face: str
 ) -> None:
-    service.answers = [stream("data: ", *(["x" * 2**20] * 20), pause=0.001)]
+    service.answers = [stream("data: ", *(["x" * 2**20 + end] * 20), pause=0.001)]
     with make(service) as model:
-        with pytest.raises(ModelRequestError, match="a line of more than 16 MiB"):
+        with pytest.raises(ModelRequestError, match="an event of more than 16 MiB"):
             await _ask(model, face)
         await model.aclose()
 

@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import MissingExtraError
-from actloop.models.replies import PACKINGS, bound
+from actloop.models.replies import bound
+from actloop.values.bodies import PACKINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -158,7 +159,7 @@ def _http_classes(sdk: ModuleType) -> tuple[type[Any], type[Any]]:
             request.headers["accept-encoding"] = PACKINGS
             parent: Any = super()
             response: Any = parent.send(request, stream=True, **options)
-            bound(http, response, deadline, lines=stream)
+            bound(http, response, deadline, events=stream)
             if not stream:
                 try:
                     response.read()
@@ -172,7 +173,7 @@ def _http_classes(sdk: ModuleType) -> tuple[type[Any], type[Any]]:
             request.headers["accept-encoding"] = PACKINGS
             parent: Any = super()
             response: Any = await parent.send(request, stream=True, **options)
-            bound(http, response, deadline, lines=stream)
+            bound(http, response, deadline, events=stream)
             if not stream:
                 try:
                     await response.aread()

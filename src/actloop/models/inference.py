@@ -14,7 +14,8 @@ from actloop.models.api import ServiceModel, ain_time, from_environment, in_time
 from actloop.models.clients import Clients, http_library, import_sdk
 from actloop.models.completions import StreamReader, read_reply
 from actloop.models.failures import broken, failed_in_stream, late, lost, readable, refused, within_bounds
-from actloop.models.replies import PACKINGS, bound
+from actloop.models.replies import bound
+from actloop.values.bodies import PACKINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -230,7 +231,7 @@ class _AsyncStack(AsyncExitStack):
 def _bound(response: Any) -> None:
     errors: Any = importlib.import_module("huggingface_hub.errors")
     streamed = "event-stream" in response.headers.get("content-type", "").lower()
-    bound(http_library(errors.HfHubHTTPError), response, float("inf"), lines=streamed)
+    bound(http_library(errors.HfHubHTTPError), response, float("inf"), events=streamed)
 
 
 def _import_hub() -> ModuleType:

@@ -1,15 +1,16 @@
 """What comes from a service, as far as it is read: for so long, and so much of it.
 
 An HTTP library's time-outs only bound the wait for each byte, and it unpacks and keeps whatever it is sent: a reply of
-one packed megabyte may be a thousand, and a line of a stream may never end.
+one packed megabyte may be a thousand, and an event of a stream may never end.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-import zlib
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from actloop.values.bodies import EventEnds, Unpacker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 * 2**20
 """Bytes of one reply, unpacked."""
 
-LONGEST_LINE = 16 * 2**20
-"""Bytes of one line of a streamed reply, unpacked: a line holds an event."""
+LONGEST_EVENT = 16 * 2**20
+"""Bytes of one event of a streamed reply, unpacked."""
 
 _MOST_VALUES = 2_000_000
-"""Objects and lists in a whole reply or a line, which take up to a hundred times their length as values."""
-
-_PIECE = 1 << 16
-
-PACKINGS = "gzip"
-"""How a reply may be packed, as `Accept-Encoding` has it."""
+"""Objects and lists in a whole reply or an event; each takes up to a hundred times the length of its text."""
 
 
 class OversizedReplyError(Exception):
@@ -41,65 +37,50 @@ def oversized(error: BaseException | None) -> OversizedReplyError | None:
     return error
 
 
-def bound(http: ModuleType, response: Any, deadline: float, *, lines: bool) -> None:
+def bound(http: ModuleType, response: Any, deadline: float, *, events: bool) -> None:
     """Let a response that nothing was read of be read within bounds only.
 
     Args:
         http: The library that it comes from, httpx or httpx2.
         response: The response; reading it raises `OversizedReplyError`, or the library's `ReadTimeout`.
         deadline: When it must have been read, by the monotonic clock.
-        lines: Whether it is read line by line.
+        events: Whether it is a stream of events, which are read one by one.
     """
-    bounds = _Bounds(http, response, deadline, lines=lines)
+    bounds = _Bounds(http, response, deadline, events=events)
     blocking, asynchronous = _streams(http)
     kind = blocking if isinstance(response.stream, http.SyncByteStream) else asynchronous
     response.stream = kind(response.stream, bounds)
 
 
 class _Bounds:
-    def __init__(self, http: ModuleType, response: Any, deadline: float, *, lines: bool) -> None:
+    def __init__(self, http: ModuleType, response: Any, deadline: float, *, events: bool) -> None:
         self._http: Any = http
         self._request = response.request
         self._deadline = deadline
-        self._lines = lines
+        self._unpacker = Unpacker(response.headers)
+        self._ends = EventEnds() if events else None
         self._bytes = self._unit_bytes = self._unit_values = 0
-        self._packing: str = response.headers.pop("content-encoding", "").strip().lower()
-        self._unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if self._packing in ("gzip", "x-gzip") else None
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """What a chunk holds, unpacked."""
-        for piece in self._unpacked(chunk):
-            self._count(piece)
-            yield piece
-            self.check_time()
+        wrong = ""
+        try:
+            for piece in self._unpacker.pieces(chunk):
+                self._count(piece)
+                yield piece
+                self.check_time()
+        except ValueError as error:
+            wrong = str(error)
+        if wrong:  # outside of the handler: the innermost error is the one that is told
+            raise self._http.DecodingError(wrong, request=self._request)
 
     def check_time(self) -> None:
         """Raise if it took too long."""
         if time.monotonic() > self._deadline:
             raise self._http.ReadTimeout("the answer took too long", request=self._request)
 
-    def _unpacked(self, chunk: bytes) -> Iterator[bytes]:
-        if self._unpacker is None:
-            if self._packing not in ("", "identity"):
-                self._undecodable(f"it is packed in a way that was not asked for ({self._packing[:20]!r})")
-            yield chunk
-            return
-        wrong = ""
-        try:
-            piece = self._unpacker.decompress(chunk, _PIECE)
-            while piece:
-                yield piece
-                piece = self._unpacker.decompress(self._unpacker.unconsumed_tail, _PIECE)
-        except zlib.error as error:
-            wrong = str(error)
-        if wrong:  # outside of the handler: what is told is the innermost error
-            self._undecodable(f"it cannot be unpacked ({wrong})")
-
-    def _undecodable(self, what: str) -> NoReturn:
-        raise self._http.DecodingError(f"the reply is broken: {what}", request=self._request)
-
     def _count(self, piece: bytes) -> None:
-        """Note how much came, of the reply and of the line or whole that is read as one value."""
+        """Note how much came, of the reply and of the event or whole that is read as one value."""
         self._bytes += len(piece)
         self._unit_bytes += len(piece)
         self._unit_values += piece.count(b"{") + piece.count(b"[")
@@ -107,14 +88,14 @@ class _Bounds:
             raise OversizedReplyError(f"more than {MOST_BYTES >> 20} MiB")
         if self._unit_values > _MOST_VALUES:
             raise OversizedReplyError(f"more than {_MOST_VALUES:,} objects and lists")
-        if not self._lines:
+        if self._ends is None:
             return
-        end = max(piece.rfind(b"\n"), piece.rfind(b"\r"))
+        end = self._ends.last(piece)
         if end >= 0:
-            rest = piece[end + 1 :]
+            rest = piece[end:]
             self._unit_bytes, self._unit_values = len(rest), rest.count(b"{") + rest.count(b"[")
-        elif self._unit_bytes > LONGEST_LINE:
-            raise OversizedReplyError(f"a line of more than {LONGEST_LINE >> 20} MiB")
+        elif self._unit_bytes > LONGEST_EVENT:
+            raise OversizedReplyError(f"an event of more than {LONGEST_EVENT >> 20} MiB")
 
 
 @functools.cache
