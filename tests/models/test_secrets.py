@@ -6,6 +6,7 @@ import pytest
 
 from actloop.models.base import REMOVE_PARAMETER
 from actloop.models.failures import without_keys
+from actloop.models.openai import OpenAIModel
 from actloop.models.retry import ModelRequestError
 from actloop.models.secrets import secrets_in, without_secrets
 
@@ -60,3 +61,12 @@ def test_other_errors_keep_what_lies_below() -> None:
     with pytest.raises(ModelRequestError) as caught:
         fail("no x", ["a-long-secret", None, "x"])
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_password_in_an_address_is_neither_told_nor_written_down() -> None:
+    model = OpenAIModel("m", "http://user:hunter22@127.0.0.1:9/v1?key=abcdefgh12", "k", retry=False)
+    with pytest.raises(ModelRequestError) as caught:
+        model.generate([{"role": "user", "content": "hello"}])
+    told = f"{caught.value} {caught.value.__cause__} {model.to_dict()}"
+    assert "hunter22" not in told
+    assert "abcdefgh12" not in told

@@ -18,6 +18,10 @@ from actloop.values.masking import MASK, masked
         "AKIA" + "ABCD" * 4,
         "AIza" + "aB3-_" * 7,
         "xoxb-123456789012-abcdef",
+        "gsk_" + "aB3d" * 8,
+        "glpat-" + "aB3d_" * 4,
+        "r8_" + "aB3d" * 9,
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabcd\n-----END RSA PRIVATE KEY-----",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLWhlcmU",
     ],
 )
@@ -40,3 +44,28 @@ def test_values_of_secret_variables_are_masked(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("OTHER_TOKEN", "short")
     assert masked("key correct-horse, password correct-horse-battery, short") == f"key {MASK}, password {MASK}, short"
     assert masked("a banana for you") == "a banana for you"
+
+
+def test_a_colour_before_a_key_does_not_hide_it() -> None:
+    key = "sk-" + "a1B2" * 10
+    assert masked(f"\x1b[1m{key}\x1b[0m") == f"\x1b[1m{MASK}\x1b[0m"
+    assert key not in masked(f"\\x1b[31m{key}")
+
+
+def test_credentials_in_addresses() -> None:
+    assert masked("http://user:hunter22@host/v1") == f"http://user:{MASK}@host/v1"
+    assert masked("see http://h/v1?key=abcdefgh12&page=2") == f"see http://h/v1?key={MASK}&page=2"
+    for text in ("http://host:8000/v1", "a://b:c/d", "http://h/?q=key", "user@example.org", "http://h/?key=de"):
+        assert masked(text) == text
+
+
+def test_long_hostile_text_costs_little() -> None:
+    for text in (
+        "://" * 200_000,
+        "-----BEGIN PRIVATE KEY-----" * 5_000,
+        "://a:" + "b" * 300_000,
+        "sk-" * 200_000,
+        "?key=" * 90_000,
+        "-eyJ" * 90_000,
+    ):
+        masked(f"http://{text}")

@@ -11,6 +11,7 @@ from actloop.errors import AgentGenerationError
 from actloop.models.fields import get, text
 from actloop.models.replies import OversizedReplyError, oversized
 from actloop.models.retry import ModelRequestError, is_retriable_status, retry_after_of
+from actloop.values.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -144,14 +145,16 @@ def without_keys(keys: Iterable[str | None]) -> Generator[None]:
     try:
         yield
     except AgentGenerationError as error:
+        hidden = masked(error.message)
         secrets = [key for key in keys if key and len(key) >= 8]
         known = error
-        leaky = False
+        leaky = hidden != error.message
         while known is not None:
             leaky = leaky or any(secret in str(known) or secret in repr(known.__dict__) for secret in secrets)
             known = known.__cause__ or known.__context__
         if not leaky:
             raise
+        error.message = hidden
         for secret in secrets:
             error.message = error.message.replace(secret, "***")
         error.args = (error.message,)

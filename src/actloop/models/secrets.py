@@ -6,6 +6,7 @@ import re
 from typing import Any, cast
 
 from actloop.models.base import REMOVE_PARAMETER
+from actloop.values.masking import masked
 
 _SECRET = re.compile(
     r"token|.*api[_-]?key.*|.*secret.*|.*passw.*|.*authorization.*|.*credential.*|.*headers|.*cookie.*"
@@ -44,6 +45,8 @@ _UNKNOWN = object()
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str) and masked(value) != value:
+        return _UNKNOWN  # an address with a password in it, say
     if isinstance(value, dict):
         return without_secrets(cast("dict[str, Any]", value))
     if isinstance(value, (list, tuple)):
