@@ -158,6 +158,21 @@ def test_the_help_describes_every_command_and_ends_with_the_epilogue_once() -> N
         assert "Exit codes" not in told
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--provider", "p", "--model-type", "openai"], "--provider names a provider"),
+        (["--mcp", "/no/such/program"], "cannot connect to MCP server '/no/such/program'"),
+        (["--action-type", "tool-calling", "--imports", "numpy"], "--imports is for programs"),
+    ],
+)
+def test_an_agent_that_is_served_is_chosen_as_for_a_task(service: Service, arguments: list[str], told: str) -> None:
+    for command in (["mcp"], ["t"]):
+        done = actloop(*command, *arguments, *service.options)
+        assert done.returncode in (1, 2)
+        assert done.stderr.startswith(f"actloop: {told}"), done.stderr
+
+
 def test_a_key_in_the_environment_does_not_choose_the_model(service: Service) -> None:
     done = actloop("t", "--model-id", "no-such-file.gguf", ACTLOOP_API_KEY="exported")
     assert (done.returncode, done.stdout) == (2, "")

@@ -37,8 +37,11 @@ def mcp(
     model_id: str | None = None,
     api_base: str | None = None,
     api_key: str | None = None,
+    provider: str | None = None,
+    action_type: str = "code",
     imports: Names = None,
     tools: Names = None,
+    servers: Annotated[list[str] | None, Parameter(name="--mcp")] = None,
     max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
@@ -64,10 +67,16 @@ def mcp(
         Address of the model's service.
     api_key
         Key of the model's service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY.
+    provider
+        Provider of Hugging Face's inference.
+    action_type
+        "code" acts by programs, "tool_calling" by tool calls.
     imports
         Modules that programs may import besides the standard ones.
     tools
-        Tools that programs may call: names of default tools, or module:name for your own.
+        Tools that may be called: names of default tools, module:name for your own, or owner/space for a Space.
+    servers
+        Another MCP server whose tools the agent may call: its address, or the command that starts it.
     max_steps
         Steps that a run may take.
     verbosity
@@ -100,8 +109,11 @@ def mcp(
         model_id=model_id,
         api_base=api_base,
         api_key=api_key,
+        provider=provider,
+        action_type=action_type.replace("-", "_"),
         imports=setup.split_names(imports, "")[0],
         tools=setup.split_names(tools, "")[0],
+        mcp=tuple(servers or ()),
         max_steps=max_steps,
         verbosity=verbosity,
         journal=not no_journal,
@@ -113,10 +125,10 @@ def mcp(
     from rich.console import Console
 
     logger = AgentLogger(verbosity, Console(stderr=True, highlight=False))
-    try:
-        with ExitStack() as stack:
-            with _output_diverted():
-                agent = stack.enter_context(setup.open_agent(settings, logger))
+    with ExitStack() as stack:
+        with _output_diverted():
+            agent = stack.enter_context(setup.open_agent(settings, logger))
+        try:
             serve_agent(
                 agent,
                 "http" if http else "stdio",
@@ -128,6 +140,6 @@ def mcp(
                 allowed_hosts=setup.split_names(allowed_hosts, "")[0],
                 ready=lambda address: print(f"Serving at {address}", file=sys.stderr, flush=True),
             )
-    except OSError as error:
-        raise setup.UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
+        except OSError as error:
+            raise setup.UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
     return 0
