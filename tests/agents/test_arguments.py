@@ -27,6 +27,7 @@ CLASSES = pytest.mark.parametrize("cls", [CodeAgent, ToolCallingAgent])
         ({"final_answer_checks": [3]}, "final_answer_checks must be a list of functions"),
         ({"max_step": 3}, "takes no argument 'max_step'; did you mean 'max_steps'"),
         ({"context": 3}, "context must be a ContextLimit"),
+        ({"verbosity_level": "loud"}, r"LogLevel.INFO \(1\)"),
     ],
 )
 def test_wrong_arguments(cls: Any, arguments: dict[str, Any], told: str) -> None:
@@ -43,6 +44,33 @@ def test_an_unknown_argument_is_told_by_the_name_of_the_class(cls: Any) -> None:
         cls([], ScriptedModel([]), quick=True)
     with pytest.raises(TypeError, match="Mine takes no argument 'quick'"):
         Mine([], ScriptedModel([]), quick=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"executor_type": "docker"}, "'docker' is not part of this version"),
+        ({"executor_type": "dokcer"}, "'dokcer' is not available: there is no such executor"),
+        ({"journal": 3}, "journal must be a Journal"),
+        ({"journal": "here"}, "journal must be a Journal"),
+    ],
+)
+def test_wrong_values(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        CodeAgent([], ScriptedModel([]), **arguments)
+
+
+def test_an_unknown_option_of_the_executor_is_named() -> None:
+    with pytest.raises(
+        TypeError, match="LocalPythonExecutor takes no argument 'timeout'; did you mean 'timeout_seconds'"
+    ):
+        CodeAgent([], ScriptedModel([]), executor_kwargs={"timeout": 1})
+
+
+@pytest.mark.parametrize("rate", ["x", 0, -1, float("nan"), float("inf")])
+def test_a_rate_is_a_positive_number(rate: Any) -> None:
+    with pytest.raises(ValueError, match="positive number"):
+        OpenAIModel("m", requests_per_minute=rate)
 
 
 def test_imports_are_a_list() -> None:

@@ -359,5 +359,5 @@ def test_a_logger_that_fails_ends_no_run() -> None:
 
 def test_the_key_of_an_executor_by_itself_is_understood() -> None:
     """As the production guide writes it."""
-    with pytest.raises(ValueError, match="executor_type='e2b' is not available"):
+    with pytest.raises(ValueError, match="executor_type='e2b' is not part of this version"):
         CodeAgent(tools=[], model=ScriptedModel([]), executor_type="e2b", e2b_api_key="k")

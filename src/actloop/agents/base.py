@@ -16,6 +16,7 @@ from actloop.agents.checks import (
     check_images,
     checked_context,
     checked_functions,
+    checked_level,
     checked_model,
     checked_text,
     checked_variables,
@@ -150,10 +151,10 @@ class MultiStepAgent(SavedAgent, LatestRun):
         self.managed_agents = by_name(agents, "managed agent")
         self.tools = by_name(tools, "tool")
         self._add_tools(tools, agents, add_base_tools)
-        self.logger = logger if logger is not None else AgentLogger(level=verbosity_level)
+        self.logger = logger if logger is not None else AgentLogger(level=checked_level(verbosity_level))
         self.step_callbacks = callback_registry(step_callbacks)
-        if isinstance(journal, str) and journal != "default":
-            raise ValueError(f"journal must be a Journal, None or 'default'; got {journal!r}")
+        if journal is not None and journal != "default" and not hasattr(journal, "append"):
+            raise ValueError(f"journal must be a Journal, None or 'default'; got {journal!r}"[:300])
         self._journal = journal
         self.context = checked_context(context)
         self._runs = Runs()

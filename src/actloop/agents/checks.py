@@ -12,6 +12,7 @@ from actloop.memory.callbacks import CallbackRegistry
 from actloop.memory.compaction import ContextLimit
 from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.tools.base import BaseTool
+from actloop.ui.logger import LogLevel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,14 @@ def checked_model(model: Any) -> Any:
         given = f"{type(model).__name__}: {model!r}"[:200]
         raise TypeError(f"model must be a model, such as OpenAIModel('name') or LocalModel(); got {given}")
     return model
+
+
+def checked_level(level: Any) -> LogLevel | int:
+    """How much is printed."""
+    if isinstance(level, bool) or not isinstance(level, int):
+        names = ", ".join(f"LogLevel.{one.name} ({one.value})" for one in LogLevel)
+        raise TypeError(f"verbosity_level must be one of {names}; got {level!r}"[:300])
+    return level
 
 
 def checked_text(name: str, value: Any) -> str | None:

@@ -101,14 +101,17 @@ class CodeAgent(MultiStepAgent):
             ValueError: There is no such executor.
         """
         if self.executor_type != "local":
+            known = self.executor_type in ("blaxel", "docker", "e2b", "modal", "wasm")
+            what = "is not part of this version" if known else "is not available: there is no such executor"
             raise ValueError(
-                f"executor_type={self.executor_type!r} is not available; available: 'local' (the kernel sandbox). "
-                "Any other PythonExecutor can be passed as executor="
+                f"executor_type={self.executor_type!r} {what}. Use 'local' (the kernel sandbox), or pass a "
+                "PythonExecutor of your own as executor="
             )
         from actloop.executors.local import LocalPythonExecutor
         from actloop.executors.session import SandboxLimits
 
         options = dict(self.executor_kwargs)
+        check_options(LocalPythonExecutor, LocalPythonExecutor, options)
         # The loop cuts what the model is shown. The sandbox's own limit only has to let that much through.
         kept = (options.get("limits") or SandboxLimits()).output
         if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:

@@ -213,8 +213,10 @@ class RateLimiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        if requests_per_minute is not None and requests_per_minute <= 0:
-            raise ValueError(f"requests_per_minute must be positive, not {requests_per_minute}")
+        if requests_per_minute is not None and not (
+            isinstance(requests_per_minute, int | float) and 0 < requests_per_minute < float("inf")
+        ):
+            raise ValueError(f"requests_per_minute must be a positive number, not {requests_per_minute!r}")
         self.requests_per_minute = requests_per_minute
         self._clock = clock
         self._sleep = sleep

@@ -45,6 +45,7 @@ class TerminalScreen:
         self._output = _Output(self)
         self._pieces = _Output(self, "cyan")
         self._broken = False
+        self._whose = ""
 
     def append(self, run_id: str, event: events.Event) -> None:  # noqa: ARG002
         """Print an event, as a sink of a run: trouble with the terminal never ends a run."""
@@ -109,6 +110,7 @@ class TerminalScreen:
     def _begin_run(self, event: events.RunStarted) -> None:
         self._run_started = event.time
         self._steps = 0
+        self._whose = f" of {event.agent}" if event.parent else ""
         called = " (called by another agent)" if event.parent else ""
         self._logger.log_task(event.task, "", f"{event.agent}{called} · {event.model}")
         if self._debug:
@@ -120,7 +122,7 @@ class TerminalScreen:
     def _begin_step(self, event: events.StepStarted) -> None:
         self._step_started = event.time
         self._steps = event.number
-        self._line(f"\nStep {event.number}", f"bold {ACCENT}")
+        self._line(f"\nStep {event.number}{self._whose}", f"bold {ACCENT}")
         self._live_reply().begin()
 
     def _show_delta(self, event: events.Delta) -> None:
