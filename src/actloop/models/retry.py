@@ -214,7 +214,8 @@ class RateLimiter:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         if requests_per_minute is not None and not (
-            isinstance(requests_per_minute, int | float) and 0 < requests_per_minute < float("inf")
+            isinstance(requests_per_minute, int | float)  # pyright: ignore[reportUnnecessaryIsInstance]
+            and 0 < requests_per_minute < float("inf")
         ):
             raise ValueError(f"requests_per_minute must be a positive number, not {requests_per_minute!r}")
         self.requests_per_minute = requests_per_minute
