@@ -72,6 +72,13 @@ def call(number: Any, name: str, arguments: dict[str, Any]) -> None:
         sys.stdout.write("x" * 3_000_000 + "\n")
         sys.stdout.flush()
         return
+    if MODE in ("crowd", "nameless") and name == "add":
+        parts = ",".join(['{"type":"text","text":""}'] * 200_000)
+        known = f'"id":{number},' if MODE == "crowd" else ""
+        late = f',"id":{number}' if MODE == "nameless" else ""
+        sys.stdout.write(f'{{"jsonrpc":"2.0",{known}"result":{{"content":[{parts}]{late},"x":{{}}}}}}\n')
+        sys.stdout.flush()
+        return
     if MODE == "wrong":
         send({"id": number, "result": {"content": "no list"}})
         return

@@ -32,7 +32,12 @@ def test_the_end_of_an_event_is_found_across_pieces(mark: bytes) -> None:
 
 
 def test_values_are_counted_outside_of_texts() -> None:
-    assert has_more_values(b'[{}, {"a": []}]', 3)
-    assert not has_more_values(b'[{}, {"a": []}]', 4)
-    assert not has_more_values(rb'["{{{{[[[[", "\"{{{{", "\\", {}]', 2)
-    assert has_more_values(rb'["\\", {}, {}]', 2)
+    assert has_more_values(b'[{}, {"a": []}]', 3, 9)
+    assert not has_more_values(b'[{}, {"a": []}]', 4, 9)
+    assert not has_more_values(rb'["{{{{[[[[", "\"{{{{,,,,", "\\", {}]', 2, 3)
+    assert has_more_values(rb'["\\", {}, {}]', 2, 9)
+    assert has_more_values(b"[1,2,3,4]", 9, 2)
+
+
+def test_a_text_without_an_end_is_looked_at_once() -> None:
+    assert not has_more_values(b'["' + rb"\"," * 2**21, 9, 9)

@@ -59,7 +59,7 @@ class MCPClient(Offers):
             (as httpx2 takes it), "timeout" and "sse_read_timeout" (seconds), "terminate_on_close" and "name"; or a dict
             with "command" and the other fields of `StdioServerParameters`; or a list of these.
         adapter_kwargs: `connect_timeout` (seconds, 30), `call_timeout` (seconds, 300; None for any time; also
-            `client_session_timeout_seconds`), `max_message_bytes` (32 MiB), `max_tools` of a server
+            `client_session_timeout_seconds`), `max_message_bytes` (32 MiB, unpacked), `max_tools` of a server
             (1000), `mode` ("auto", or "legacy" for the handshake of protocols before 2026), and `on_progress`, called
             with a tool's name and a `Progress`.
         structured_output: True gives structured results as objects and tools their `output_schema`. False, and None,

@@ -1,21 +1,23 @@
 """Servers that are spoken to over HTTP.
 
 The SDK's transports leave two things open: a request that cannot be sent ends the whole connection, with every other
-call on it, and an answer in JSON may be of any length. The HTTP client made here turns the first into the answer of
-that one request, and ends the second.
+call on it, and an answer may be of any length and have any number of parts. The HTTP client made here turns the first
+into the answer of that one request, and ends the second before it is decoded.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import INVALID_REQUEST
 
+from actloop.mcp.messages import TOO_MANY, has_too_many
 from actloop.mcp.sse import sse_transport
+from actloop.values.bodies import PACKINGS, EventEnds, Unpacker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -47,7 +49,8 @@ class HttpTransport:
         """Connect; gives the streams that a session reads and writes."""
         server = self._server
         timeout = httpx2.Timeout(server.timeout, read=server.read_timeout)
-        async with _Client(self._limit, headers=dict(server.headers), timeout=timeout, auth=server.auth) as client:
+        headers = {"Accept-Encoding": PACKINGS, **server.headers}
+        async with _Client(self._limit, headers=headers, timeout=timeout, auth=server.auth) as client:
             if server.transport == "sse":
                 streams = sse_transport(client, server.url, self._limit, self._blame)
             else:
@@ -76,18 +79,27 @@ class _Client(httpx2.AsyncClient):
         super().__init__(**options)
         self._limit = limit
 
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """Send a request. A POST that fails gets an answer that says why."""
+        response = await self._send(request, **options)
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+    async def _send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         try:
-            response = await super().send(request, **options)
+            response = await super().send(request, stream=True, **options)
         except httpx2.TransportError as error:
             why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             if request.method != "POST":
                 raise
             return _answer(request, 502, UNREACHED if isinstance(error, _SENDING) else BROKEN, why)
         if request.method != "POST" or response.status_code < 400:
-            if _is_json(response):
-                response.stream = _Limited(response.stream, self._limit)
+            kind = _Events if "event-stream" in response.headers.get("content-type", "").lower() else _Whole
+            response.stream = kind(response, self._limit)
             return response
         return await self._refused(request, response)
 
@@ -97,7 +109,7 @@ class _Client(httpx2.AsyncClient):
         if status == 404 and "mcp-session-id" in request.headers:
             await response.aclose()
             return _answer(request, 404, EXPIRED, "Session terminated")
-        response.stream = _Limited(response.stream, _MOST_ERROR_BYTES)
+        response.stream = _Whole(response, _MOST_ERROR_BYTES)
         if status not in (401, 403, 407, 429) and status < 500:
             return response
         try:
@@ -119,20 +131,64 @@ def _answer(request: httpx2.Request, status: int, kind: str, message: str) -> ht
     return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error}, request=request)
 
 
-class _Limited(httpx2.AsyncByteStream):
-    """A body that ends with an error where it is longer than allowed."""
+class _Body(httpx2.AsyncByteStream):
+    """A body that ends with an error before more is handed on than allowed."""
 
-    def __init__(self, stream: Any, limit: int) -> None:
-        self._stream = stream
+    def __init__(self, response: httpx2.Response, limit: int) -> None:
+        self._stream: Any = response.stream
+        self._unpacker = Unpacker(response.headers)
         self._limit = limit
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+    async def _pieces(self) -> AsyncGenerator[bytes]:
         async for chunk in self._stream:
-            size += len(chunk)
-            if size > self._limit:
-                raise httpx2.StreamError(f"it sent a message of more than {self._limit} bytes")
-            yield chunk
+            for piece in self._unpacker.pieces(chunk):
+                yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _Whole(_Body):
+    """One message."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        body = bytearray()
+        try:
+            async with aclosing(self._pieces()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > self._limit:
+                        raise httpx2.StreamError(f"it sent a message of more than {self._limit} bytes")
+        except ValueError as error:
+            raise httpx2.StreamError(str(error)) from None
+        whole = bytes(body)
+        if has_too_many(whole):
+            raise httpx2.StreamError(TOO_MANY)
+        yield whole
+
+
+class _Events(_Body):
+    """A stream of messages, handed on in whole events."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        ends, held = EventEnds(), bytearray()
+        try:
+            async with aclosing(self._pieces()) as pieces:
+                async for piece in pieces:
+                    end = ends.last(piece)
+                    if end >= 0:
+                        yield _checked(bytes(held) + piece[:end])
+                        held.clear()
+                        piece = piece[end:]
+                    held += piece
+                    if len(held) > self._limit:
+                        raise httpx2.SSEError(f"it sent a message of more than {self._limit} bytes")
+        except ValueError as error:
+            raise httpx2.SSEError(str(error)) from None
+        yield _checked(bytes(held))
+
+
+def _checked(events: bytes) -> bytes:
+    if has_too_many(events):
+        raise httpx2.SSEError(TOO_MANY)
+    return events

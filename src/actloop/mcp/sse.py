@@ -15,7 +15,7 @@ import httpx2
 from mcp.shared.message import SessionMessage
 from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, JSONRPCRequest
 
-from actloop.mcp.messages import read_message
+from actloop.mcp.messages import OversizedMessageError, read_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -87,6 +87,8 @@ async def _receive(
                     await inward.send(message)
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             fault(f"{type(error).__name__}: {error}")
+        except OversizedMessageError as error:
+            fault(str(error))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass  # nobody reads any more
 

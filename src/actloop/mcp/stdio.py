@@ -17,7 +17,7 @@ import anyio
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
-from actloop.mcp.messages import read_message
+from actloop.mcp.messages import OversizedMessageError, read_message
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -106,7 +106,11 @@ class StdioTransport:
                 except asyncio.LimitOverrunError:
                     self.fault = f"it sent a message of more than {self._limit} bytes"
                     break
-                message = read_message(line)
+                try:
+                    message = read_message(line)
+                except OversizedMessageError as error:
+                    self.fault = str(error)
+                    break
                 if message is None:
                     garbage += bool(line.strip())
                     if garbage > _MOST_GARBAGE:

@@ -14,7 +14,8 @@ PACKINGS = "gzip"
 
 _PIECE = 1 << 16
 
-_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])', re.DOTALL)
+_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|(,)', re.DOTALL)
+"""A text, also one without an end (or each quote in it would be looked at as the beginning of another), or a value."""
 
 
 class Unpacker:
@@ -63,13 +64,20 @@ class EventEnds:
         return found
 
 
-def has_more_values(text: bytes, most: int) -> bool:
-    """Whether JSON has more objects and lists than so many, each of which takes far more room than its text."""
-    if text.count(b"{") + text.count(b"[") <= most:
+def has_more_values(text: bytes, most: int, most_items: int) -> bool:
+    """Whether JSON has more objects and lists, or more items in them, than so many: they take far more than their text.
+
+    Args:
+        text: The JSON, or several.
+        most: Objects and lists.
+        most_items: Items of all objects and lists.
+    """
+    if text.count(b"{") + text.count(b"[") <= most and text.count(b",") <= most_items:
         return False
-    count = 0
+    values = items = 0
     for found in _VALUE.finditer(text):  # what stands in texts is no object
-        count += found[1] is not None
-        if count > most:
+        values += found[1] is not None
+        items += found[2] is not None
+        if values > most or items > most_items:
             return True
     return False
