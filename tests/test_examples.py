@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from actloop.journal.sqlite import SQLiteJournal
 
 from .test_docs import Service
 
@@ -140,19 +144,56 @@ def test_a_plan_that_is_refused_ends_the_run(
     assert service.asked == 1
 
 
-@pytest.mark.parametrize("name", ["web_server"])
-def test_the_web_server_answers(name: str, started: Callable[..., subprocess.Popen[str]]) -> None:
+@pytest.fixture
+def web_server(started: Callable[..., subprocess.Popen[str]]) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The port of the example that serves, and its process."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with started(name, str(port)) as process:
+    with started("web_server", str(port)) as process:
         try:
             _wait_for(port, process)
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/run", json.dumps({"task": "6 x 7?"}).encode())
-            with urllib.request.urlopen(request, timeout=60) as response:
-                assert json.loads(response.read())["answer"] == "42"
+            yield port, process
         finally:
             process.terminate()
             process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("name", ["web_server"])
+@pytest.mark.usefixtures("name")
+def test_the_web_server_answers(web_server: tuple[int, subprocess.Popen[str]]) -> None:
+    url = f"http://127.0.0.1:{web_server[0]}/run"
+    with urllib.request.urlopen(url, json.dumps({"task": "6 x 7?"}).encode(), timeout=60) as response:
+        assert json.loads(response.read())["answer"] == "42"
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(url, b"[]", timeout=60)
+
+
+@pytest.mark.parametrize("name", ["web_server"])
+@pytest.mark.usefixtures("name")
+@pytest.mark.parametrize("leaves", ["client", "server"])
+def test_a_run_of_the_web_server_ends_with_its_client_and_with_the_server(
+    leaves: str, service: Service, web_server: tuple[int, subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    port, process = web_server
+    service.replies = ["<code>\nwhile True:\n    pass\n</code>"] * 2
+    body = json.dumps({"task": "Never end."}).encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"POST /run HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        _await(lambda: service.asked == 1)
+        if leaves == "server":
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+    journal = SQLiteJournal(tmp_path / "home" / "journal.db")
+    _await(lambda: [run.state for run in journal.runs()] == ["interrupted"])
+    journal.close()
+    assert service.asked == 1
+
+
+def _await(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 25  # a program may run for 30 s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
