@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.errors import AgentGenerationError
 from actloop.models.api import DEFAULT_TIMEOUT, ServiceModel, from_environment
 from actloop.models.blocks import BlockReader, counts_of, read_blocks, tokens_of
-from actloop.models.clients import Clients, client_settings, http_library, import_sdk
+from actloop.models.clients import Clients, check_address, client_settings, http_library, import_sdk
 from actloop.models.failures import broken, explained, failed_in_stream
 from actloop.models.fields import get, text
 from actloop.models.retry import ModelRequestError
@@ -80,6 +80,7 @@ class AnthropicModel(ServiceModel):
         prompt_caching: bool = True,
         **kwargs: Any,
     ) -> None:
+        check_address("api_base", api_base)
         super().__init__(
             model_id=model_id,
             custom_role_conversions=custom_role_conversions,
@@ -321,7 +322,9 @@ def _make(settings: dict[str, Any], asynchronous: bool, base_url: str | None, ap
     given = {"base_url": base_url, "api_key": api_key}
     settings = {**settings, **{name: value for name, value in given.items() if value is not None}}
     make = sdk.AsyncAnthropic if asynchronous else sdk.Anthropic
-    return make(**client_settings(sdk, asynchronous, settings, direct=False))
+    client = make(**client_settings(sdk, asynchronous, settings, direct=False))
+    check_address("the service's address", client.base_url)  # it may come from the environment
+    return client
 
 
 def _import_sdk() -> ModuleType:

@@ -111,6 +111,9 @@ class ServiceModel(ApiModel):
         timeout: Seconds that a request may take.
         client_kwargs: Further arguments of the SDK's client. `max_retries` sets the number of our own retries.
         **kwargs: As for `ApiModel`; what it does not know is added to every request.
+
+    Raises:
+        TypeError: `model_id` is no text.
     """
 
     native_tool_calls = True
@@ -124,6 +127,8 @@ class ServiceModel(ApiModel):
         client_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(model_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"model_id must be a text, the model's name at the service; got {model_id!r:.100}")
         given = dict(client_kwargs or {})
         retries = given.pop("max_retries", None)
         if retries is not None:

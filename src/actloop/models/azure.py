@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from actloop.models.api import from_environment
+from actloop.models.clients import check_address
 from actloop.models.openai import OpenAIModel
 
 
@@ -35,6 +36,7 @@ class AzureOpenAIModel(OpenAIModel):
         custom_role_conversions: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_address("azure_endpoint", azure_endpoint)
         super().__init__(
             model_id=model_id,
             api_key=api_key,

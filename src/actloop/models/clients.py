@@ -14,6 +14,7 @@ import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from actloop.errors import MissingExtraError
 from actloop.models.replies import bound
@@ -111,6 +112,23 @@ def http_library(derived: type) -> ModuleType:
 def timeout_of(http: ModuleType, seconds: float) -> Any:
     """A time-out for a whole request, as the HTTP client takes it."""
     return http.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+
+
+def check_address(argument: str, address: object) -> None:
+    """Refuse what no request can be sent to; None means the service's own address.
+
+    Raises:
+        ValueError: The address has no scheme, or names no host.
+    """
+    if address is None:
+        return
+    try:
+        parts = urlsplit(str(address))
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ValueError(f"{argument} must begin with http:// or https:// and name a host; got {str(address)[:200]!r}")
 
 
 def client_settings(sdk: ModuleType, asynchronous: bool, settings: dict[str, Any], direct: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentGenerationError
 from actloop.models.api import ServiceModel, ain_time, from_environment, in_time
-from actloop.models.clients import Clients, http_library, import_sdk
+from actloop.models.clients import Clients, check_address, http_library, import_sdk
 from actloop.models.completions import StreamReader, read_reply
 from actloop.models.failures import broken, failed_in_stream, late, lost, readable, refused, within_bounds
 from actloop.models.replies import bound
@@ -45,7 +45,7 @@ class InferenceClientModel(ServiceModel):
             added to every request.
 
     Raises:
-        ValueError: Both `token` and `api_key` are given.
+        ValueError: Both `token` and `api_key` are given, or `base_url` is no address.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class InferenceClientModel(ServiceModel):
     ) -> None:
         if token is not None and api_key is not None:
             raise ValueError("token and api_key mean the same: give only one of them")
+        check_address("base_url", base_url)
         super().__init__(
             model_id=model_id,
             custom_role_conversions=custom_role_conversions,

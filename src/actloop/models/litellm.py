@@ -62,7 +62,7 @@ class LiteLLMModel(ServiceModel):
             warnings.warn(text, FutureWarning, stacklevel=2)
             model_id = _DEFAULT_MODEL
         if flatten_messages_as_text is None:
-            flatten_messages_as_text = model_id.startswith(_FLAT)
+            flatten_messages_as_text = str(model_id).startswith(_FLAT)
         super().__init__(
             model_id=model_id,
             custom_role_conversions=custom_role_conversions,

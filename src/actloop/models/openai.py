@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from actloop.models.api import DEFAULT_TIMEOUT, ApiModel as ApiModel, ServiceModel, from_environment
-from actloop.models.clients import Clients, client_settings, http_library, import_openai
+from actloop.models.clients import Clients, check_address, client_settings, http_library, import_openai
 from actloop.models.completions import StreamReader, read_reply
 from actloop.models.failures import explained
 
@@ -40,6 +40,10 @@ class OpenAIModel(ServiceModel):
         timeout: Seconds that a whole request may take, the reply included, before it counts as failed.
         **kwargs: `native_tool_calls`, `requests_per_minute`, `retry` and `client` as for `ServiceModel`; all else is
             added to every request, `temperature`, `tool_choice` or `parallel_tool_calls` for instance.
+
+    Raises:
+        TypeError: `model_id` is no text.
+        ValueError: `api_base` is no address.
     """
 
     _sdk_class = "OpenAI"
@@ -58,6 +62,7 @@ class OpenAIModel(ServiceModel):
         timeout: float = DEFAULT_TIMEOUT,
         **kwargs: Any,
     ) -> None:
+        check_address("api_base", api_base)
         super().__init__(
             model_id=model_id,
             custom_role_conversions=custom_role_conversions,
@@ -203,7 +208,9 @@ def _make(
         if not api_key and not os.environ.get("OPENAI_API_KEY"):
             settings["api_key"] = "none"  # the SDK insists on one, servers of one's own seldom do
     make = getattr(sdk, f"Async{sdk_class}" if asynchronous else sdk_class)
-    return make(**client_settings(sdk, asynchronous, settings, direct))
+    client = make(**client_settings(sdk, asynchronous, settings, direct))
+    check_address("the service's address", client.base_url)  # it may come from the environment
+    return client
 
 
 def _unchanged(request: dict[str, Any]) -> dict[str, Any]:
