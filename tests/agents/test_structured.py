@@ -45,3 +45,10 @@ def test_the_closing_question_asks_for_no_program() -> None:
     ) as agent:
         assert agent.run("x") == "42"
     assert model.requests[0].response_format is None
+
+
+def test_a_reply_in_json_is_not_ended_by_the_closing_tag() -> None:
+    model = ScriptedModel(['{"thought": "It is known.", "code": "final_answer(7)"}'])
+    with CodeAgent([], model, use_structured_outputs_internally=True, verbosity_level=LogLevel.OFF) as agent:
+        assert agent.run("go") == 7
+    assert model.requests[0].stop_sequences == ["Observation:"]

@@ -117,7 +117,8 @@ def _ask(task: CodeTask, *, retry: int) -> Generator[Effect | Event, Any, Progra
     program, the reply was cut short, and the model is asked again without that stop.
     """
     closing = task.tags[1]
-    stops = (OBSERVATION,) if closing in task.tags[0] or task.grammar else (OBSERVATION, f"\n{closing}")
+    ends_itself = closing in task.tags[0] or task.grammar is not None or task.response_format is not None
+    stops = (OBSERVATION,) if ends_itself else (OBSERVATION, f"\n{closing}")
     # Going in circles at temperature 0 goes on for ever; a warmer reply leaves the circle.
     temperature = wording.RETRY_TEMPERATURE if retry else None
     reply = yield _action(task, stops, temperature)
