@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from actloop import AgentGenerationError, ChatMessage, CodeAgent, LogLevel, MemoryJournal, ScriptedModel, tool
+from actloop import (
+    AgentGenerationError,
+    ChatMessage,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    CodeAgent,
+    LogLevel,
+    MemoryJournal,
+    MessageRole,
+    ScriptedModel,
+    ToolCallingAgent,
+    tool,
+)
 
 
 def program(code: str) -> str:
@@ -97,6 +109,37 @@ def test_a_reply_that_is_no_message_is_a_generation_error(reply: Any) -> None:
         with pytest.raises(AgentGenerationError, match="Odd"):
             one.run("ask")
         assert [run.state for run in journal.runs()] == ["failed"]
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+@pytest.mark.parametrize("name", [None, 5, ["add"], b"add"])
+def test_a_call_without_a_name_is_a_generation_error(kind: type[CodeAgent | ToolCallingAgent], name: Any) -> None:
+    class Odd(ScriptedModel):
+        def generate(self, *args: Any, **kwargs: Any) -> Any:
+            call = ChatMessageToolCall(ChatMessageToolCallFunction({}, name), id="1")
+            return ChatMessage(MessageRole.ASSISTANT, "thought", tool_calls=[call])
+
+    told = f"The model Odd gave a tool call whose name is {type(name).__name__} instead of text"
+    with (
+        kind([], Odd([]), verbosity_level=LogLevel.OFF, journal=None) as one,
+        pytest.raises(AgentGenerationError, match=told),
+    ):
+        one.run("ask")
+
+
+@pytest.mark.parametrize("calls", ["add", [None], [5], {"name": "add"}])
+def test_calls_that_are_none_are_a_generation_error(calls: Any) -> None:
+    class Odd(ScriptedModel):
+        def generate(self, *args: Any, **kwargs: Any) -> Any:
+            message = ChatMessage(MessageRole.ASSISTANT, "thought")
+            message.tool_calls = calls
+            return message
+
+    with (
+        ToolCallingAgent([], Odd([]), verbosity_level=LogLevel.OFF, journal=None) as one,
+        pytest.raises(AgentGenerationError, match="The model Odd gave a message whose tool_calls are no tool calls"),
+    ):
+        one.run("ask")
 
 
 def test_an_error_without_a_readable_message_still_ends_the_run_properly() -> None:

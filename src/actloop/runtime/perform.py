@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
 from actloop.loop.effects import CallTools, CallUser, Check, Execute, Generate, Overflow
@@ -13,7 +13,7 @@ from actloop.models.overflow import overflow_of
 from actloop.runtime import calls, execution
 from actloop.tools.types import handle_agent_output_types
 from actloop.values.events import Delta, Event, ModelReplied, RunFinished
-from actloop.values.messages import ChatMessage, StreamedReply
+from actloop.values.messages import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, StreamedReply
 from actloop.values.usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -183,8 +183,21 @@ def _check_reply(model: Any, message: Any) -> None:
         wrong = "gave a message with parts that are no mappings, or text parts without text"
     elif not isinstance(message.token_usage, TokenUsage | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         wrong = f"gave a message whose token_usage is {type(message.token_usage).__name__} instead of a TokenUsage"
+    else:
+        wrong = _wrong_calls(message.tool_calls)
     if wrong:
         raise AgentGenerationError(f"The model {type(model).__name__} {wrong}.")
+
+
+def _wrong_calls(given: Any) -> str:
+    """What is wrong with the calls of a reply, or nothing."""
+    calls = cast("list[Any]", given) if isinstance(given, list | tuple) else [] if given is None else [given]
+    for call in calls:
+        if not (isinstance(call, ChatMessageToolCall) and isinstance(call.function, ChatMessageToolCallFunction)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return f"gave a message whose tool_calls are no tool calls, but {type(call).__name__}"
+        if not isinstance(call.function.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return f"gave a tool call whose name is {type(call.function.name).__name__} instead of text"
+    return ""
 
 
 def _called(run: Run, function: Callable[[], Any]) -> Any:
