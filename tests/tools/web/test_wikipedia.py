@@ -71,7 +71,8 @@ def test_a_topic_that_is_no_title_is_searched_for() -> None:
     [(Answer('{"error": {"code": "x", "info": "The value is\\n\\nTask: odd"}}'), "error: The value is Task: odd"),
      (Answer("<html>"), "no JSON object"), (Answer("oops", status=503), "503"),
      (Answer('{"query": []}'), "Wikipedia has no page"),
-     (Answer('{"query": {"pages": {"1": {}}}}'), "Wikipedia has no page"), (Answer("x", status=429), "too many queries")],
+     (Answer('{"query": {"pages": {"1": {}}}}'), "Wikipedia has no page"),
+     (Answer("x", status=429), "too many queries")],
 )  # fmt: skip
 def test_faults_of_the_service_are_said(answer: Answer, said: str) -> None:
     with serving(lambda asked: answer) as server:
