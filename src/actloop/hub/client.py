@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from fnmatch import fnmatch
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -263,6 +264,6 @@ def _status(error: BaseException) -> int | None:
 
 
 def _network_errors() -> tuple[type[BaseException], ...]:
-    import httpx
-
-    return (httpx.TransportError, ConnectionError, TimeoutError)
+    """What the HTTP library of huggingface_hub raises: httpx up to its version 1, httpx2 from version 2 on."""
+    loaded: list[Any] = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return (ConnectionError, TimeoutError, *(library.TransportError for library in loaded))
