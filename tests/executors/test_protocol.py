@@ -15,10 +15,10 @@ from hypothesis import given, settings, strategies as st
 
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors.guest_session import GuestSession
-from actloop.executors.protocol import HostProtocol, Ready, Values
+from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import Call, Finished, Printed, RemoteTool, SandboxLimits
 from actloop.executors.waiting import BlockingWaiter, run_now
-from actloop.guest import MAX_OPEN_CALLS, pack
+from actloop.guest import MAX_OPEN_CALLS, PROTOCOL, pack
 
 if TYPE_CHECKING:
     import random
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WAITER = BlockingWaiter()
 LIMITS = SandboxLimits(wall=0.3, output=1000, value=1 << 16)
 
-READY = {"t": "ready", "protocol": 1, "python": "3.11.7"}
+READY = {"t": "ready", "protocol": PROTOCOL, "python": "3.11.7"}
 FINISHED = {"t": "finished", "output": 1, "failure": None}
 FAILURE = {"kind": "E", "message": "m", "traceback": "t", "line": 1, "source": "s", "hint": ""}
 
@@ -71,8 +71,8 @@ def test_a_conversation() -> None:
         Finished(1, "hi"),
     ]
     assert protocol.answer(3, "late") == b""
-    protocol.read()
-    assert hear(protocol, {"t": "values", "values": {"x": 1}}) == [Values({"x": 1})]
+    protocol.ask("read", {})
+    assert hear(protocol, {"t": "told", "value": {"x": 1}, "error": None}) == [Told({"x": 1})]
 
 
 WRONG: list[list[dict[str, Any]]] = [
@@ -80,7 +80,7 @@ WRONG: list[list[dict[str, Any]]] = [
     [FINISHED, FINISHED],
     [FINISHED, {"t": "printed", "text": "late"}],
     [FINISHED, call()],
-    [{"t": "values", "values": {}}],
+    [{"t": "told", "value": {}, "error": None}],
     [{"t": "nope"}],
     [{"t": ["call"]}],
     [{}],
@@ -148,7 +148,7 @@ SAID: list[dict[str, Any]] = [
     call(2),
     call(3, concurrent=False),
     {"t": "printed", "text": "x"},
-    {"t": "values", "values": {}},
+    {"t": "told", "value": {}, "error": None},
 ]
 messages = st.sampled_from(SAID)
 values: st.SearchStrategy[Any] = (
@@ -167,7 +167,7 @@ def test_any_order_of_messages_and_answers(said: list[dict[str, Any]], chance: r
                 if isinstance(event, Call) and chance.random() < 0.5:
                     protocol.answer(event.id, 1)
             if protocol.state == "idle":
-                chance.choice([protocol.read, lambda: protocol.run("x")])()
+                chance.choice([lambda: protocol.ask("read", {}), lambda: protocol.run("x")])()
     except ProtocolError:
         pass
     assert len(protocol.open_calls) <= MAX_OPEN_CALLS

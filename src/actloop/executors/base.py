@@ -13,7 +13,7 @@ import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from actloop.errors import InterpreterError
 from actloop.executors.guest_session import GuestProcess, GuestSession
@@ -77,7 +77,11 @@ class GuestExecutor(PythonExecutor):
 
     Raises:
         InterpreterError: An authorised module is not installed.
+        ValueError: A limit is asked for that this kind of executor cannot enforce.
     """
+
+    enforced: ClassVar[frozenset[str]] = frozenset({"wall", "output", "value"})
+    """The limits that this kind of executor enforces: fields of `SandboxLimits`. The others it does not promise."""
 
     def __init__(
         self,
@@ -95,7 +99,7 @@ class GuestExecutor(PythonExecutor):
             limits = dataclasses.replace(limits, wall=timeout_seconds)
         if max_print_outputs_length is not None:
             limits = dataclasses.replace(limits, output=max_print_outputs_length)
-        self.limits = limits
+        self.limits = self._promised(limits)
         self._check_installed()
         self._session: GuestSession | None = None
         self._opened: weakref.ref[GuestSession] | None = None
@@ -114,6 +118,25 @@ class GuestExecutor(PythonExecutor):
     def timeout_seconds(self) -> float | None:
         """Seconds that a program may run."""
         return self.limits.wall
+
+    @classmethod
+    def why_unavailable(cls) -> str:
+        """The one thing that is missing for programs to run here; empty when nothing is. Takes a second at most."""
+        return ""
+
+    def instructions(self) -> str:
+        """What a model that writes programs for it must know besides; empty when there is nothing."""
+        return ""
+
+    def _promised(self, limits: SandboxLimits) -> SandboxLimits:
+        """The limits without those that cannot be enforced; one of them that was asked for is an error."""
+        others = {item.name: item.default for item in dataclasses.fields(limits) if item.name not in self.enforced}
+        asked = [name for name, default in others.items() if getattr(limits, name) not in (default, None)]
+        if asked:
+            raise ValueError(
+                f"{type(self).__name__} cannot enforce {' and '.join(asked)}: leave it out, or choose another executor"
+            )
+        return dataclasses.replace(limits, **dict.fromkeys(others))
 
     def _check_installed(self) -> None:
         missing = [
@@ -247,7 +270,7 @@ class GuestExecutor(PythonExecutor):
             session = self._session or (self._opened() if self._opened is not None else None)
             if session is not None and session.alive:
                 with contextlib.suppress(InterpreterError):  # a program runs in it just now
-                    values |= run_now(session.read(self._waiter))
+                    values |= _named(run_now(session.read(self._waiter)))
             return {"__name__": "__main__", **values, "_print_outputs": self._logs}
 
     def cleanup(self) -> None:
@@ -264,6 +287,13 @@ class GuestExecutor(PythonExecutor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.cleanup()
+
+
+def _named(values: Any) -> dict[str, Any]:
+    """A guest's answer, which ought to be variables by their names."""
+    if type(values) is not dict:
+        return {}
+    return {name: value for name, value in cast("dict[Any, Any]", values).items() if type(name) is str}
 
 
 def _is_installed(name: str) -> bool:

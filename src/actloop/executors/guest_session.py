@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import InterpreterError, ProtocolError
-from actloop.executors.protocol import HostProtocol, Ready, Values
+from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
 if TYPE_CHECKING:
@@ -157,16 +157,38 @@ class GuestSession(Session):
 
     async def read(self, waiter: Waiter) -> dict[str, Any]:
         """The guest's variables: what cannot be encoded as `guest.Opaque`; tools and modules are left out."""
+        return await self.ask("read", waiter)
+
+    async def ask(self, what: str, waiter: Waiter, **details: Any) -> Any:
+        """Have the guest do something between two snippets; what it answers is untrusted.
+
+        Args:
+            what: One of the guest's `duties`.
+            waiter: How to wait.
+            details: What it needs to know.
+
+        Raises:
+            InterpreterError: It could not be done; or the guest died of it, or took longer than a snippet may, and the
+                session is lost.
+        """
         if not self._alive:
-            return {}
+            raise InterpreterError("The sandbox is closed; open a new session.")
         with self._lock:
-            frame = self._protocol.read()
-        await self._send(frame, waiter)
-        event = await self._next(waiter, time.monotonic() + (self._limits.wall or START))
-        if isinstance(event, Values):
-            return event.values
-        self.close()
-        return {}
+            frame = self._protocol.ask(what, details)
+        try:
+            await self._send(frame, waiter)
+            event = await self._next(waiter, time.monotonic() + (self._limits.wall or START))
+        except BaseException:
+            self.close()  # what the guest is doing is not known any more
+            raise
+        if not isinstance(event, Told):
+            self.close()
+            raise InterpreterError(f"The sandbox died or took too long when it was asked to {what}. {_LOST}")
+        with self._lock:
+            self._pause()
+        if event.error is not None:
+            raise InterpreterError(event.error)
+        return event.value
 
     def interrupt(self) -> None:
         """As in `Session`."""
@@ -235,12 +257,16 @@ class GuestSession(Session):
         if isinstance(event, Finished):
             with self._lock:
                 self._cancel_timer()
-                if self._alive:
-                    self._process.pause()  # threads that the snippet left behind
-                    self._paused = True
+                self._pause()
             return self._judge(event)
         assert isinstance(event, Call | Printed)
         return event
+
+    def _pause(self) -> None:
+        """Give threads that a snippet left behind no time between snippets; the lock is held."""
+        if self._alive and not self._paused:
+            self._process.pause()
+            self._paused = True
 
     def _judge(self, ended: Finished) -> Finished:
         """A snippet that ended in time is what it says; one that was interrupted for time failed by that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from actloop.executors.base import (
     GuestExecutor,
     PythonExecutor,
 )
+from actloop.executors.session import SandboxLimits
 from actloop.executors.unsafe import UnsafeInProcessExecutor, cpu_time_of
 from actloop.guest import BASE_BUILTIN_MODULES
 
@@ -70,6 +72,15 @@ class LocalPythonExecutor(GuestExecutor):
 
     Arguments are those of `GuestExecutor`.
     """
+
+    enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
+
+    @classmethod
+    def why_unavailable(cls) -> str:
+        """As in `GuestExecutor`; `kernel.probe` proves how well it isolates."""
+        from actloop.executors.kernel import host
+
+        return host.why_unavailable()
 
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
         """As in `GuestExecutor`."""

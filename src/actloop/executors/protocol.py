@@ -36,20 +36,21 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """The guest's variables, asked for with `read`."""
+class Told:
+    """The guest's answer to an `ask`: a value, or why there is none."""
 
-    values: dict[str, Any]
+    value: Any = None
+    error: str | None = None
 
 
-Event = Ready | Values | Call | Printed | Finished
+Event = Ready | Told | Call | Printed | Finished
 
 
 class HostProtocol:
     """State of the conversation with one guest.
 
     Attributes:
-        state: `starting`, `idle`, `running` (a snippet) or `reading` (variables were asked for).
+        state: `starting`, `idle`, `running` (a snippet) or `asking` (something was asked for between two snippets).
         open_calls: By the host's own number of each unanswered call, the guest's number and the tool's name.
     """
 
@@ -109,10 +110,8 @@ class HostProtocol:
                 return self._printed(message)
             case "running", "finished":
                 return self._finished(message)
-            case "reading", "values":
-                _keys(message, "values")
-                self.state = "idle"
-                return Values(_names(_take(message, "values", dict)))
+            case "asking", "told":
+                return self._told(message)
             case _:
                 said = repr(kind)[:40]
                 raise ProtocolError(f"The sandbox said {said} while it was {self.state}")
@@ -165,6 +164,14 @@ class HostProtocol:
         self._end_snippet()
         return ended
 
+    def _told(self, message: dict[str, Any]) -> Told:
+        _keys(message, "value", "error")
+        error = message["error"]
+        if error is not None:
+            error = _clean(_text(message, "error", _TEXT_LIMITS["message"]))
+        self.state = "idle"
+        return Told(message["value"], error)
+
     def _end_snippet(self) -> None:
         self.state = "idle"
         self.open_calls.clear()
@@ -208,12 +215,20 @@ class HostProtocol:
         self._logged = 0
         return frame
 
-    def read(self) -> bytes:
-        """The frame that asks for the guest's variables."""
+    def ask(self, what: str, details: Mapping[str, Any]) -> bytes:
+        """The frame that asks for something between two snippets: one of the guest's `duties`.
+
+        Raises:
+            InterpreterError: A snippet runs; or the details cannot be sent.
+        """
         if self.state != "idle":
-            raise InterpreterError(f"The sandbox's variables cannot be read now: it is {self.state}")
-        self.state = "reading"
-        return self._pack({"t": "read"})
+            raise InterpreterError(f"The sandbox cannot be asked to {what} now: it is {self.state}")
+        try:
+            frame = self._pack({"t": "ask", "what": what, "details": dict(details)})
+        except guest.EncodeError as error:
+            raise InterpreterError(f"The sandbox cannot be asked to {what}: {error}") from None
+        self.state = "asking"
+        return frame
 
     def answer(self, call_id: int, value: Any) -> bytes:
         """The frame with a call's result; empty if nobody waits for it any more."""

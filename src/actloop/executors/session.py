@@ -11,8 +11,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actloop.errors import InterpreterError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Waiter(Protocol):
@@ -37,25 +39,74 @@ class Waiter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """Limits of a session. What an executor cannot enforce it refuses to promise.
+    """Limits of a session, which mean the same in every executor. What one cannot enforce it refuses to promise.
 
     Attributes:
         wall: Seconds that one snippet may run; time in which the host performs a tool call is not counted.
+        cpu: Seconds of processor time that one snippet may use, in all its threads together.
         memory: Bytes of memory for the guest's data.
         output: Characters of printed output kept per snippet; the rest is cut.
         files: Open file descriptors.
-        processes: Threads that may exist at once; new processes are always refused.
-        disk: Bytes of the private scratch folder.
+        processes: Threads and processes that may exist at once.
+        disk: Bytes that all files which the guest writes take together, a workspace's apart.
         value: Bytes that a single value sent by the guest may take on the wire.
+
+    None stands for no limit, where the type has it. An executor that cannot enforce a limit has None there in its own
+    `limits`, and refuses another value than the default.
     """
 
     wall: float | None = 30.0
-    memory: int = 512 * 1024 * 1024
+    cpu: float | None = None
+    memory: int | None = 512 * 1024 * 1024
     output: int = 50_000
-    files: int = 64
-    processes: int = 64
-    disk: int = 16 * 1024 * 1024
+    files: int | None = 64
+    processes: int | None = 64
+    disk: int | None = 16 * 1024 * 1024
     value: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The variables, functions and imports of a session at one moment; `Session.restore` gives them to another.
+
+    Attributes:
+        kind: What kind of sandbox it was taken in; it can be restored in this kind only.
+        python: Version of Python there, as "3.11.7".
+        data: For the guest alone. The host never looks into it: it may do anything when it is loaded.
+        names: The variables that it holds.
+        left_out: Why a variable could not be taken, by its name.
+    """
+
+    kind: str
+    python: str
+    data: bytes
+    names: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that a program made through the proxy of its sandbox, whether it was let through or refused.
+
+    Attributes:
+        host: The name or address that was asked for.
+        port: Its port.
+        method: The HTTP method; CONNECT for an encrypted connection, of which nothing more is seen.
+        address: The address that was connected to; empty when it was not.
+        refused: Why it was refused; empty when it was not.
+        sent: Bytes that left.
+        received: Bytes that came back.
+        seconds: From the request to its end.
+    """
+
+    host: str
+    port: int
+    method: str
+    address: str = ""
+    refused: str = ""
+    sent: int = 0
+    received: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +218,25 @@ class Session(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the session and free what it holds; idempotent, never raises, callable from any thread."""
+
+    async def snapshot(self, waiter: Waiter) -> Snapshot:  # noqa: ARG002
+        """Take the variables as they are now, between two snippets. What cannot be taken is named, the rest is kept.
+
+        Raises:
+            InterpreterError: A snippet runs, or sessions of this kind cannot be taken.
+        """
+        raise InterpreterError(f"Sessions of {type(self).__name__} cannot be taken as snapshots")
+
+    async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:  # noqa: ARG002
+        """Give this session the variables of a snapshot; its tools stay as they are.
+
+        Raises:
+            InterpreterError: The snapshot is of another kind or version, or damaged; or a snippet runs.
+        """
+        raise InterpreterError(f"Sessions of {type(self).__name__} cannot be restored from snapshots")
+
+    def observe(self, observer: Callable[[Request], None]) -> None:  # noqa: B027 - most have no network
+        """Have each request to the network told as it ends, from a thread of the proxy's own."""
 
     @property
     @abstractmethod

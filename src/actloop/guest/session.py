@@ -18,7 +18,7 @@ from .values import EncodeError, Opaque, safe_repr
 from .wire import MAX_VALUE, PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import CodeType
 
 
@@ -56,6 +56,7 @@ class Guest:
             known[name] = sys.exit
         self.names["__builtins__"] = self.builtins = known
         self.importable = imports.allowed
+        self.duties: dict[str, Callable[[dict[str, Any]], Any]] = {"read": self._read}
 
     def run_forever(self) -> NoReturn:
         """Obey the host until it closes the stream."""
@@ -78,8 +79,8 @@ class Guest:
                     self._define(command["tools"], command["variables"])
                 case "run":
                     self._run(command["code"])
-                case "read":
-                    self._channel.send(self._read())
+                case "ask":
+                    self._channel.send(self._told(command["what"], command["details"]))
                 case _:
                     os._exit(72)  # a host of another version
 
@@ -89,7 +90,15 @@ class Guest:
         self.names.update(self.tools)
         self.names.update(variables)
 
-    def _read(self) -> bytes:
+    def _told(self, what: str, details: dict[str, Any]) -> bytes:
+        """Do what the host asks for between two snippets: one of the `duties`."""
+        try:
+            return pack({"t": "told", "value": self.duties[what](details), "error": None}, self._channel.limit)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {safe_repr(error) if not str(error) else error}"[:2000]
+            return pack({"t": "told", "value": None, "error": reason}, self._channel.limit)
+
+    def _read(self, _details: dict[str, Any]) -> dict[str, Any]:
         """The user's variables: all that is neither a tool nor a module."""
         from types import ModuleType
 
@@ -104,7 +113,7 @@ class Guest:
                 values[name] = value
             except Exception:
                 values[name] = Opaque(safe_repr(value), type(value).__name__)
-        return pack({"t": "values", "values": values}, self._channel.limit)
+        return values
 
     # ---- a snippet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the protocol; a guest says it when it is ready."""
 
 MAX_VALUE = 32 * 1024 * 1024

@@ -91,14 +91,14 @@ wrong.add(
 wrong.add(
     "ready-again",
     """
-    say(frame({'t': 'ready', 'protocol': 1, 'python': 'x'}))
+    say(frame({'t': 'ready', 'protocol': 2, 'python': 'x'}))
     time.sleep(60)
     """,
 )
 wrong.add(
-    "values-nobody-asked-for",
+    "an-answer-nobody-asked-for",
     """
-    say(frame({'t': 'values', 'values': {}}))
+    say(frame({'t': 'told', 'value': {}, 'error': None}))
     time.sleep(60)
     """,
 )
