@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused(messages: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [FINISHED, call(), READY | {"protocol": 2}, READY | {"python": 3}, READY | {"protocol": True}]
+    "message", [FINISHED, call(), READY | {"protocol": PROTOCOL + 1}, READY | {"python": 3}, READY | {"protocol": True}]
 )
 def test_what_does_not_fit_the_start_is_refused(message: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError):
