@@ -8,58 +8,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.executors.driving import WAITER, Driver
 
 from actloop.errors import AgentInterruptedError, InterpreterError
 from actloop.executors.local import LocalPythonExecutor
-from actloop.executors.session import Call, Finished, Printed, RemoteTool, SandboxLimits, Session
-from actloop.executors.waiting import BlockingWaiter, run_now
+from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits, Session
+from actloop.executors.waiting import run_now
 from actloop.guest import Opaque
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-WAITER = BlockingWaiter()
-
-
-class Driver:
-    """Drives a session as a runtime does, one call at a time."""
-
-    def __init__(self, session: Session, **tools: Callable[..., Any]) -> None:
-        self.session = session
-        self.tools = tools
-        self.calls: list[Call] = []
-        self.printed: list[str] = []
-        run_now(session.define(WAITER, tools=[RemoteTool(name, name.startswith("a_")) for name in tools]))
-
-    def run(self, code: str) -> Finished:
-        run_now(self.session.start(code, WAITER))
-        return self.finish()
-
-    def finish(self) -> Finished:
-        while True:
-            event = run_now(self.session.receive(WAITER))
-            if isinstance(event, Finished):
-                return event
-            if isinstance(event, Printed):
-                self.printed.append(event.text)
-            else:
-                self.calls.append(event)
-                self.answer(event)
-
-    def answer(self, call: Call) -> None:
-        try:
-            value = self.tools[call.name](*call.args, **call.kwargs)
-        except StopIteration:
-            run_now(self.session.stop(call.id, WAITER))
-        except Exception as error:
-            run_now(self.session.fail(call.id, type(error).__name__, str(error), WAITER))
-        else:
-            run_now(self.session.answer(call.id, value, WAITER))
-
-    def value(self, code: str) -> Any:
-        ended = self.run(code)
-        assert ended.failure is None, ended.failure
-        return ended.output
+    from collections.abc import Iterator
 
 
 class Opener:

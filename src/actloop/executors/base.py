@@ -170,6 +170,7 @@ class GuestExecutor(PythonExecutor):
             "value": self.limits.value,
             "output": self.limits.output,
             "wall": self.limits.wall,
+            "cpu": self.limits.cpu,
             "imports": self.authorized_imports,
             "limits": dataclasses.asdict(self.limits),
         }

@@ -92,6 +92,8 @@ class GuestSession(Session):
         self._stopped = False
         self._wall = 0.0
         self._cpu: float | None = 0.0
+        self._cpu_end: float | None = None
+        self._overran = ""
         self._timed_out = False
         self._snippet = 0
         self._timer: threading.Timer | None = None
@@ -129,7 +131,10 @@ class GuestSession(Session):
             self._snippet += 1
             self._left = self._limits.wall
             self._timed_out = self._stopped = self._interrupted = False
-            self._wall, self._cpu = time.monotonic(), self._process.cpu_time() if self._left is not None else None
+            self._overran = f"The code ran longer than {self._limits.wall or 0:g} seconds"
+            used = self._process.cpu_time() if self._left is not None or self._limits.cpu is not None else None
+            self._wall, self._cpu = time.monotonic(), used
+            self._cpu_end = None if used is None or self._limits.cpu is None else used + self._limits.cpu
         await self._send(frame, waiter)
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
@@ -280,20 +285,38 @@ class GuestSession(Session):
             with self._lock:
                 self._charge()
                 event = self._protocol.next_event()
-            if self._left is not None and self._left <= 0 and not isinstance(event, Finished):
+            cpu_left = self._cpu_left()
+            late = self._left is not None and self._left <= 0
+            if (late or (cpu_left is not None and cpu_left <= 0)) and not isinstance(event, Finished):
                 if self._timed_out:
                     self._process.kill()
                     return None
-                self._timed_out = True
-                self._left = GRACE
-                self._process.signal(signal.SIGUSR1)
+                self._end_for_time(late)
             if event is not None:
                 return event
             timeout = self._left
             if timeout is not None and self._protocol.open_calls and not self._timed_out:
                 timeout = max(timeout, 0.01)  # CPU time passes no faster than time, and may not pass at all
+            if cpu_left is not None and not self._timed_out:
+                soonest = max(cpu_left / (os.cpu_count() or 1), 0.005)
+                timeout = soonest if timeout is None else min(timeout, soonest)
             if await self._ready(waiter, timeout) and not self._take_in():
                 return None
+
+    def _cpu_left(self) -> float | None:
+        """Seconds of processor time that the snippet may still use; None without such a limit, or past it."""
+        if self._cpu_end is None or self._timed_out or self._stopped:
+            return None
+        used = self._process.cpu_time()
+        return None if used is None else self._cpu_end - used
+
+    def _end_for_time(self, late: bool) -> None:
+        """Ask the snippet to end: it is late, or else has used up its processor time."""
+        self._timed_out = True
+        self._left = GRACE
+        if not late:
+            self._overran = f"The code used more than {self._limits.cpu:g} seconds of processor time"
+        self._process.signal(signal.SIGUSR1)
 
     async def _next(self, waiter: Waiter, until: float) -> Event | None:
         """The next message of a guest that runs no snippet; None when it has died or is late."""
@@ -341,11 +364,10 @@ class GuestSession(Session):
     # ---- the end
 
     def _died(self) -> Finished:
-        wall = self._limits.wall
         if self._stopped:
             return self._lost_after_answer()
         if self._timed_out:
-            return self._lost("TimeoutError", f"The code ran longer than {wall:g} seconds and was killed.")
+            return self._lost("TimeoutError", f"{self._overran} and was killed.")
         if self._interrupted:
             return self._lost(
                 "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."

@@ -87,6 +87,8 @@ class UnsafeInProcessExecutor(GuestExecutor):
     Arguments are those of `GuestExecutor`.
     """
 
+    enforced = frozenset({"wall", "cpu", "output", "value"} if sys.platform == "linux" else {"wall", "output", "value"})
+
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
         """As in `GuestExecutor`."""
         return PlainProcess(config)

@@ -32,15 +32,21 @@ class Gate:
     short and no lock is left held.
     """
 
-    def __init__(self, wall: float | None) -> None:
+    def __init__(self, wall: float | None, cpu: float | None = None) -> None:
         import threading
+        import time
 
         self._ident = threading.get_ident
         self.main = self._ident()
         self._state = _IDLE
         self._pending: BaseException | None = None
         self._wall = wall
+        self._cpu = cpu
+        self._used = time.process_time
+        self._began = 0.0
         self._limit = 0
+        self.before_end: Callable[[], None] = lambda: None
+        """Called when a signal is about to end the user's code, which may not obey and be killed."""
 
     def install(self) -> None:
         """Take over the three signals that the host and the guest itself send."""
@@ -55,7 +61,7 @@ class Gate:
         if self._state == _IDLE:
             return
         if number == signal.SIGUSR1:
-            error: BaseException = TimeUp(f"the code ran longer than {self._wall:g} seconds" if self._wall else "")
+            error: BaseException = TimeUp(self._why())
         elif number == signal.SIGUSR2:
             error = SnippetStopped()
         else:
@@ -65,7 +71,14 @@ class Gate:
             return
         if self._state == _WAITING:
             self._state = _CLOSED
+        else:
+            self.before_end()
         raise error
+
+    def _why(self) -> str:
+        if self._cpu is not None and self._used() - self._began >= 0.95 * self._cpu:
+            return f"the code used more than {self._cpu:g} seconds of processor time"
+        return f"the code ran longer than {self._wall:g} seconds" if self._wall else ""
 
     def on_main(self) -> bool:
         """True in the thread that runs the user's program."""
@@ -74,6 +87,7 @@ class Gate:
     def open(self) -> None:
         """The user's code begins."""
         self._pending = None
+        self._began = self._used()
         self._state = _USER
 
     def close(self) -> None:

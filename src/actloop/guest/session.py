@@ -28,8 +28,8 @@ class Guest:
     Args:
         read_fd: Where the host's messages come from.
         write_fd: Where messages to the host go.
-        config: `value` (bytes of a message), `output` (characters printed per snippet), `wall` (seconds per snippet,
-            for messages only), `imports` (authorised modules).
+        config: `value` (bytes of a message), `output` (characters printed per snippet), `wall` and `cpu` (seconds per
+            snippet, for messages only), `imports` (authorised modules).
     """
 
     def __init__(self, read_fd: int, write_fd: int, config: Mapping[str, Any]) -> None:
@@ -37,9 +37,10 @@ class Guest:
         import linecache
         import types
 
-        self._gate = Gate(config.get("wall"))
+        self._gate = Gate(config.get("wall"), config.get("cpu"))
         self._channel = Channel(read_fd, write_fd, int(config.get("value", MAX_VALUE)), self._gate)
         self._output = Output(self._channel, self._gate, int(config.get("output", 50_000)))
+        self._gate.before_end = self._output.flush_if_free
         self._lines = linecache
         self._steps = 0
         self._loop: Any = None

@@ -174,6 +174,14 @@ class Output:
             if entered:
                 self._gate.leave()
 
+    def flush_if_free(self) -> None:
+        """Send what is held back, unless a thread just prints; for a signal's handler, which must not wait for that."""
+        if self._lock.acquire(False):
+            try:
+                self._send()
+            finally:
+                self._lock.release()
+
     def flush_now(self) -> None:
         """Send what is held back; for the guest's own code."""
         with self._lock:

@@ -1,0 +1,73 @@
+"""The executors that the contract is held against: how each is made here, and what its platform cannot do."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actloop.executors.registry import make_executor
+from actloop.executors.unsafe import UnsafeInProcessExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+
+def _registered(name: str, imports: list[str], **options: Any) -> Any:
+    return make_executor(name, imports, None, options)
+
+
+def _unsafe(_name: str, imports: list[str], **options: Any) -> Any:
+    return UnsafeInProcessExecutor(imports, **options)
+
+
+def _nothing() -> AbstractContextManager[Mapping[str, Any]]:
+    return contextlib.nullcontext({})
+
+
+def _ready() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One executor.
+
+    Attributes:
+        name: Its name in `executors.registry`.
+        lacks: What its platform cannot do, each with the platform's reason; tests that need it are skipped with that.
+            Known are: threads, async, interrupt, modules (the standard library), classes, images, arrays, tables,
+            memory, cpu, crash, snapshot, workspace, quota, network, mcp.
+        sessions: How many are opened one after another, to see that nothing is left of them.
+        why_not: Why it cannot run on this machine at all; empty where it can.
+        surroundings: What has to stand while it is used, such as a server; gives further options.
+        make: Makes one: called with the name, the authorised imports and options.
+    """
+
+    name: str
+    lacks: Mapping[str, str] = field(default_factory=dict[str, str])
+    sessions: int = 1000
+    why_not: Callable[[], str] = _ready
+    surroundings: Callable[[], AbstractContextManager[Mapping[str, Any]]] = _nothing
+    make: Callable[..., Any] = _registered
+
+    def __str__(self) -> str:
+        return self.name
+
+
+EXECUTORS: dict[str, Subject] = {
+    subject.name: subject
+    for subject in (
+        Subject("local"),
+        Subject(
+            "unsafe",
+            lacks={
+                "memory": "a plain child process has no limit of memory",
+                "network": "nothing closes the network of a plain child process",
+            },
+            sessions=50,
+            make=_unsafe,
+        ),
+    )
+}

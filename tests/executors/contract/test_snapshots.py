@@ -1,0 +1,74 @@
+"""Snapshots: taken, carried as bytes, restored in another session, in another process, and forked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.executors.driving import WAITER, Driver
+
+from actloop.errors import InterpreterError
+from actloop.executors.session import Snapshot
+from actloop.executors.waiting import run_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("snapshot")]
+
+
+def taken(driver: Driver) -> Snapshot:
+    return run_now(driver.session.snapshot(WAITER))
+
+
+def test_a_snapshot_is_restored_in_another_session(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver()
+    driver.value("a = [1]\nb = {'same': a}\ndef f(n):\n    return n + len(a)")
+    snapshot = Snapshot.from_bytes(taken(driver).to_bytes())
+    assert {"a", "b", "f"} <= set(snapshot.names)
+    driver.value("a.append(9)")
+    other = open_driver()
+    run_now(other.session.restore(snapshot, WAITER))
+    assert other.value("f(10)") == 11
+    assert other.value("a.append(2)\n[b['same'], f(10)]") == [[1, 2], 12]
+    assert driver.value("a") == [1, 9]
+
+
+def test_tools_are_those_of_the_session_that_restores(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver(None, who=lambda: "first")
+    driver.value("def ask():\n    return who()\nx = 1")
+    other = open_driver(None, who=lambda: "second")
+    run_now(other.session.restore(taken(driver), WAITER))
+    assert other.value("ask()") == "second"
+
+
+@pytest.mark.needs("classes")
+def test_what_cannot_be_taken_is_named(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver()
+    driver.value("kept = 1\nrunning = (n for n in [1, 2])\nnext(running)")
+    snapshot = taken(driver)
+    assert set(snapshot.left_out) == {"running"}
+    other = open_driver()
+    run_now(other.session.restore(snapshot, WAITER))
+    assert other.value("kept") == 1
+
+
+def test_damaged_snapshots_are_refused(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver()
+    driver.value("x = 1")
+    data = taken(driver).to_bytes()
+    for broken in (b"", data[:-1], data[:10], b"x" + data, data[:-5] + b"abcde"):
+        with pytest.raises(ValueError, match="snapshot"):
+            Snapshot.from_bytes(broken)
+    foreign = Snapshot("another", "3.11.7", b"")
+    with pytest.raises(InterpreterError, match="another"):
+        run_now(driver.session.restore(foreign, WAITER))
+    assert driver.value("x") == 1
+
+
+def test_a_fork_tries_an_alternative(make: Callable[..., Any]) -> None:
+    executor = make()
+    executor("x = [1]")
+    with executor.fork() as other:
+        assert other("x.append(2)\nx").output == [1, 2]
+    assert executor("x").output == [1]
