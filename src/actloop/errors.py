@@ -72,6 +72,14 @@ class ProtocolError(AgentError):
     """A sandbox guest spoke its protocol wrongly; its session is closed."""
 
 
+class FetchError(AgentError):
+    """An address could not be fetched; the message names the address and the reason."""
+
+
+class ForbiddenAddressError(FetchError):
+    """An address is refused before anything is sent to it: its scheme, host, port or IP address is not allowed."""
+
+
 class MissingExtraError(AgentError, ImportError):
     """An optional dependency is not installed; the message names the command that installs it."""
 

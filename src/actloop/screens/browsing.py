@@ -13,8 +13,8 @@ from actloop.errors import AgentToolExecutionError
 from actloop.screens.chromium import CHROMIUM_OPTIONS, BrowserUnavailableError, find_chromium
 from actloop.screens.page_text import FIND, NUMBER, SCRIPT
 from actloop.screens.proxy import OWN, GuardedProxy
-from actloop.tools.web.addresses import DEFAULT_PORTS, AddressPolicy
 from actloop.tools.web.errors import ForbiddenAddressError
+from actloop.values.addresses import DEFAULT_PORTS, AddressPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

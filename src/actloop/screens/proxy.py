@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from actloop.screens.chromium import MAKER_HOSTS
-from actloop.tools.web.addresses import AddressPolicy, addresses_of
 from actloop.tools.web.errors import ForbiddenAddressError
+from actloop.values.addresses import AddressPolicy, addresses_of
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.tools.web.servers import Answer, Asked, certificate, serving, talking
 
-from actloop.tools.web.addresses import special
 from actloop.tools.web.errors import (
     ContentTypeError,
     FetchCancelledError,
@@ -24,6 +23,7 @@ from actloop.tools.web.errors import (
     TooLargeError,
 )
 from actloop.tools.web.fetch import Fetcher
+from actloop.values.addresses import special
 
 if TYPE_CHECKING:
     from pathlib import Path

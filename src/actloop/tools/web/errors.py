@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from actloop.errors import AgentError
+from actloop.errors import AgentError, FetchError, ForbiddenAddressError
 
-
-class FetchError(AgentError):
-    """An address could not be fetched; the message names the address and the reason."""
-
-
-class ForbiddenAddressError(FetchError):
-    """An address is refused before anything is sent to it: its scheme, host, port or IP address is not allowed."""
+__all__ = [
+    "ContentTypeError",
+    "FetchCancelledError",
+    "FetchError",
+    "FetchTimeoutError",
+    "ForbiddenAddressError",
+    "NoResultsError",
+    "StatusError",
+    "TooLargeError",
+]
 
 
 class FetchTimeoutError(FetchError, TimeoutError):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from actloop.errors import MissingExtraError
-from actloop.tools.web.addresses import DEFAULT_PORTS, AddressPolicy
 from actloop.tools.web.errors import (
     ContentTypeError,
     FetchCancelledError,
@@ -23,6 +22,7 @@ from actloop.tools.web.errors import (
     StatusError,
     TooLargeError,
 )
+from actloop.values.addresses import DEFAULT_PORTS, AddressPolicy
 
 if TYPE_CHECKING:
     import ssl
@@ -238,8 +238,8 @@ class Fetcher:
             ForbiddenAddressError: The address may not be reached.
             FetchError: The name is unknown.
         """
-        from actloop.tools.web.addresses import addresses_of
         from actloop.tools.web.transport import Transfer, system_resolve
+        from actloop.values.addresses import addresses_of
 
         parsed = _parsed(url)
         port = parsed.port or (443 if parsed.scheme == "https" else 80)

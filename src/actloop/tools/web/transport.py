@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import httpcore2
 import httpx2
 
-from actloop.tools.web.addresses import AddressPolicy, addresses_of
 from actloop.tools.web.errors import FetchCancelledError, FetchError, FetchTimeoutError
+from actloop.values.addresses import AddressPolicy, addresses_of
 
 if TYPE_CHECKING:
     import ssl

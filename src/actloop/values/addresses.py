@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal
 
-from actloop.tools.web.errors import ForbiddenAddressError
+from actloop.errors import ForbiddenAddressError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
