@@ -49,8 +49,9 @@ def test_an_unknown_argument_is_told_by_the_name_of_the_class(cls: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"executor_type": "docker"}, "'docker' is not part of this version"),
-        ({"executor_type": "dokcer"}, "'dokcer' is not available: there is no such executor"),
+        ({"executor_type": "dokcer"}, "'dokcer': there is no such executor; there are local, docker"),
+        ({"executor_type": ["local", "dokcer"]}, "dokcer"),
+        ({"executor": object(), "allow_hosts": ["example.org"]}, "are options of an executor"),
         ({"journal": 3}, "journal must be a Journal"),
         ({"journal": "here"}, "journal must be a Journal"),
     ],

@@ -35,7 +35,10 @@ def test_every_example_is_a_right_reply(tags: tuple[str, str]) -> None:
 
 def test_the_system_prompt_needs_nothing_of_a_task() -> None:
     template = packaged_templates("code_agent")["system_prompt"]
-    text = populate_template(template, variables(TAGS[2], additional_imports=["numpy"], custom_instructions="Be kind."))
+    sandbox = {"sandbox_files": False, "sandbox_network": True, "sandbox_notes": "It is small."}
+    given = variables(TAGS[2], additional_imports=["numpy"], custom_instructions="Be kind.", **sandbox)
+    text = populate_template(template, given)
+    assert "There is no input(), no host file. It is small.\n" in text
     assert "<run>" in text
     assert "you may import numpy" in text
     assert text.endswith("\n\nBe kind.")

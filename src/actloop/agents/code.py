@@ -16,10 +16,14 @@ from actloop.models.base import CODEAGENT_RESPONSE_FORMAT
 from actloop.ui.logger import LogLevel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actloop.agents.prompting import PromptTemplates, RunPrompts
     from actloop.loop.effects import Loop
     from actloop.models.base import Model
     from actloop.runtime.run import Run
+
+ExecutorName = Literal["local", "blaxel", "e2b", "modal", "docker", "wasm", "monty"]
 
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
@@ -37,12 +41,16 @@ class CodeAgent(MultiStepAgent):
             compute: `"numpy"` (its submodules too), `"pkg.*"`, or `"*"` for all.
         planning_interval: Make a plan before the first step and every so many steps.
         executor: Runs the programs; made from `executor_type` by default.
-        executor_type: Where programs run; `"local"` is the kernel sandbox of this machine.
-        executor_kwargs: Options of the executor, such as `timeout_seconds`.
+        executor_type: Where programs run: `"local"` (the kernel sandbox of this machine), `"docker"`, `"wasm"`,
+            `"monty"`, `"e2b"`, `"modal"` or `"blaxel"`. Of a list, each takes the programs that those before it
+            cannot run.
+        executor_kwargs: Options of the executor, such as `timeout_seconds` or `limits`.
         max_print_outputs_length: Characters of printed output that the model is shown of one step.
         stream_outputs: Stream the model's replies.
         use_structured_outputs_internally: Have the model reply in JSON with a thought and a program.
         code_block_tags: Opening and closing tag of a program in a reply, or "markdown" for fences.
+        workspace: A folder that programs can read; a `Workspace` says whether they may write there, too, and how much.
+        allow_hosts: Hosts that programs may send requests to, such as "api.example.org:443"; there is no network else.
         **kwargs: As for `MultiStepAgent`.
     """
 
@@ -56,12 +64,14 @@ class CodeAgent(MultiStepAgent):
         additional_authorized_imports: list[str] | None = None,
         planning_interval: int | None = None,
         executor: Any = None,
-        executor_type: Literal["local", "blaxel", "e2b", "modal", "docker", "wasm"] = "local",
+        executor_type: ExecutorName | Sequence[ExecutorName] = "local",
         executor_kwargs: dict[str, Any] | None = None,
         max_print_outputs_length: int | None = None,
         stream_outputs: bool = False,
         use_structured_outputs_internally: bool = False,
         code_block_tags: str | tuple[str, str] | None = None,
+        workspace: Any = None,
+        allow_hosts: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         if "e2b_api_key" in kwargs:  # older programs give it by itself
@@ -86,8 +96,12 @@ class CodeAgent(MultiStepAgent):
         if stream_outputs and not hasattr(model, "generate_stream"):
             raise ValueError(f"stream_outputs=True needs a model with generate_stream; {type(model).__name__} has none")
         self.stream_outputs = stream_outputs
-        self.executor_type = executor_type
+        if executor is not None and (workspace is not None or allow_hosts):
+            raise ValueError("workspace= and allow_hosts= are options of an executor: give them to yours")
+        self.executor_type: str | list[str] = executor_type if isinstance(executor_type, str) else list(executor_type)
         self.executor_kwargs = dict(executor_kwargs or {})
+        self.workspace = workspace
+        self.allow_hosts = allow_hosts if isinstance(allow_hosts, str) else list(allow_hosts)
         self.python_executor = executor if executor is not None else self.create_python_executor()
         if "*" in self.additional_authorized_imports:
             self.logger.log(
@@ -98,25 +112,25 @@ class CodeAgent(MultiStepAgent):
         """The executor that `executor_type` names.
 
         Raises:
-            ValueError: There is no such executor.
+            ValueError: There is no such executor, or it cannot keep what is asked of it.
         """
-        if self.executor_type != "local":
-            known = self.executor_type in ("blaxel", "docker", "e2b", "modal", "wasm")
-            what = "is not part of this version" if known else "is not available: there is no such executor"
-            raise ValueError(
-                f"executor_type={self.executor_type!r} {what}. Use 'local' (the kernel sandbox), or pass a "
-                "PythonExecutor of your own as executor="
-            )
-        from actloop.executors.local import LocalPythonExecutor
+        from actloop.executors.registry import make_executor
         from actloop.executors.session import SandboxLimits
 
         options = dict(self.executor_kwargs)
-        check_options(LocalPythonExecutor, LocalPythonExecutor, options)
+        if self.executor_type == "local":
+            from actloop.executors.local import LocalPythonExecutor
+
+            check_options(LocalPythonExecutor, LocalPythonExecutor, options)
+        if self.workspace is not None:
+            options.setdefault("workspace", self.workspace)
+        if self.allow_hosts:
+            options.setdefault("allow_hosts", self.allow_hosts)
         # The loop cuts what the model is shown. The sandbox's own limit only has to let that much through.
         kept = (options.get("limits") or SandboxLimits()).output
         if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:
             options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
-        return LocalPythonExecutor(self.additional_authorized_imports, **options)
+        return make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)
 
     def cleanup(self) -> None:
         """End the sandbox that the latest run left, and the executor's own."""
@@ -130,7 +144,15 @@ class CodeAgent(MultiStepAgent):
 
     def _template_variables(self) -> dict[str, Any]:
         imports = self.authorized_imports
-        return super()._template_variables() | {
+        executor: Any = getattr(self, "python_executor", None)  # which is made after the prompts
+        notes = executor.instructions() if hasattr(executor, "instructions") else ""
+        variables = super()._template_variables()
+        if not self._own_prompts:  # which know nothing of the sandbox
+            variables["custom_instructions"] = "\n\n".join(filter(None, (self.instructions, notes))) or None
+        return variables | {
+            "sandbox_files": getattr(executor, "workspace", None) is not None,
+            "sandbox_network": bool(getattr(executor, "allow_hosts", ())),
+            "sandbox_notes": notes,
             "authorized_imports": "You can import from any package you want." if "*" in imports else str(imports),
             "additional_imports": self.additional_authorized_imports,
             "code_block_opening_tag": self.code_block_tags[0],
