@@ -128,9 +128,9 @@ def _threads(processes: int, *, counted: bool) -> None:
     limits.apply_threads(processes)
 
 
-def _landlock(plan: Plan, *, scratch: bool) -> None:
+def _landlock(plan: Plan, folders: list[str]) -> None:
     readable = plan.readable if plan.root else ("/",)
-    landlock.restrict(readable, ("/dev/null", *((namespaces.SCRATCH,) if scratch else ())))
+    landlock.restrict(readable, ("/dev/null", *folders))
 
 
 def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
@@ -138,15 +138,19 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
 
     Args:
         plan: What the zygote prepared.
-        config: `limits` (memory, files, disk, processes) and `uid`, a user id for this session alone, or 0.
+        config: `limits` (memory, files, disk, processes); `uid`, a user id for this session alone, or 0; `workspace`,
+            if it has one: `mounted` when it is a folder of the root, else `quota` (bytes) and `files` (how many) of one
+            that is filled later.
 
     Returns:
         Every level, in the order of `LEVELS`.
 
     Raises:
-        NotConfinedError: Files or the network would lie open to the session.
+        NotConfinedError: Files or the network would lie open to the session; or there can be no workspace.
     """
     bounds: dict[str, Any] = config["limits"]
+    workspace: dict[str, Any] = config.get("workspace") or {}
+    quota: int = 0 if workspace.get("mounted") else workspace.get("quota", 0)
     levels: list[Level] = [Level("process", applied=True)]
     without = plan.without
 
@@ -161,7 +165,7 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
             lambda: limits.apply(
                 memory=bounds["memory"],
                 files=bounds["files"],
-                disk=bounds["disk"],
+                disk=max(bounds["disk"], quota),
                 processes=bounds["processes"],
                 data_now=plan.data,
                 space_now=plan.space,
@@ -174,6 +178,8 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
         scratch = _attempt(
             levels, "scratch", without, lambda: _scratch(bounds["disk"], owner, possible=entered and not plan.root)
         )
+        if quota:
+            _workspace(quota, owner, workspace["files"], possible=scratch)
         return entered, scratch
 
     if plan.user or plan.namespaces:
@@ -189,12 +195,12 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
         without,
         lambda: _threads(bounds["processes"], counted=own_uid or (entered and plan.user)),
     )
-    if os.path.isdir(namespaces.SCRATCH) and scratch:
-        os.chdir(namespaces.SCRATCH)
-    else:
-        os.chdir("/")
+    folders = [namespaces.SCRATCH] if scratch else []
+    os.chdir(folders[0] if folders else "/")
+    if quota:
+        folders.append(namespaces.WORKSPACE)
     _no_privileges()
-    files_closed = _attempt(levels, "landlock", without, lambda: _landlock(plan, scratch=scratch)) or not plan.root
+    files_closed = _attempt(levels, "landlock", without, lambda: _landlock(plan, folders)) or not plan.root
     closed = _attempt(levels, "seccomp", without, lambda: _filter(plan, paths=files_closed))
     if not without and not (closed or (files_closed and entered)):
         raise NotConfinedError(
@@ -213,7 +219,13 @@ def _report_root(plan: Plan) -> str:
 def _scratch(size: int, owner: int | None, *, possible: bool) -> None:
     if not possible:
         raise OSError("a private folder needs a mount namespace; nothing can be written")
-    namespaces.mount_scratch(size, owner)
+    namespaces.mount_own(namespaces.SCRATCH, size, owner)
+
+
+def _workspace(quota: int, owner: int | None, files: int, *, possible: bool) -> None:
+    if not possible:
+        raise NotConfinedError("a workspace needs a mount namespace and a root of its own, which cannot be had here")
+    namespaces.mount_own(namespaces.WORKSPACE, quota, owner, files=files + 1)
 
 
 def _filter(plan: Plan, *, paths: bool) -> str:

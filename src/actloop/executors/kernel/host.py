@@ -189,6 +189,7 @@ class Zygote:
         preload: Modules to import before sessions are forked.
         without: Levels to leave out (`harden.LEVELS`), to test the others.
         guest: The program of a session: a file with a function `serve(fd, config)`, or the `__init__.py` of a package.
+        workspace: A folder that all its sessions can read, as `namespaces.WORKSPACE`.
     """
 
     def __init__(
@@ -198,13 +199,16 @@ class Zygote:
         *,
         without: Collection[str] = (),
         guest: Path = _GUEST,
+        workspace: str | None = None,
     ) -> None:
         self.paths = tuple(paths) if paths is not None else third_party_paths()
         self.preload = tuple(preload)
         self.without = frozenset(without)
         self.guest = guest
+        self.workspace = workspace
         self.failed: dict[str, str] = {}
         """Modules that could not be imported beforehand, and why; known after the first `spawn`."""
+        self._no_workspace = ""
         self._forget()
         _zygotes.add(self)
 
@@ -221,6 +225,21 @@ class Zygote:
         if self._control is not None:
             self._control.close()
         self._forget()
+
+    def __del__(self) -> None:
+        if getattr(self, "_process", None) is not None:
+            self._stop()
+
+    def why_no_workspace(self) -> str:
+        """Why its sessions cannot read the workspace; empty where they can. Starts the zygote.
+
+        Raises:
+            SandboxUnavailableError: It does not come up.
+        """
+        with self._lock:
+            if self._control is None:
+                self._start()
+            return self._no_workspace
 
     @property
     def pid(self) -> int | None:
@@ -307,6 +326,7 @@ class Zygote:
             "libraries": [str(Path(sys.base_prefix, "lib"))],
             "preload": self.preload,
             "without": sorted(self.without),
+            "workspace": self.workspace,
         }
         control.settimeout(60)
         itself = os.pidfd_open(os.getpid())
@@ -322,7 +342,7 @@ class Zygote:
         if reply is None or "error" in reply:
             self._stop()
             raise SandboxUnavailableError(f"the sandbox did not come up: {reply['error'] if reply else 'it died'}")
-        self.failed = reply["failed"]
+        self.failed, self._no_workspace = reply["failed"], reply["workspace"]
         return control
 
     def _stop(self) -> None:
@@ -346,16 +366,30 @@ class Zygote:
 
 _zygotes: weakref.WeakSet[Zygote] = weakref.WeakSet()
 _shared: dict[tuple[Any, ...], Zygote] = {}
+_with_workspace: weakref.WeakValueDictionary[tuple[Any, ...], Zygote] = weakref.WeakValueDictionary()
 _shared_lock = threading.Lock()
 
 
-def zygote_for(paths: Sequence[str] | None = None, preload: Iterable[str] = DEFAULT_PRELOAD) -> Zygote:
-    """The zygote of this process for one configuration; it lives until the interpreter ends."""
-    key = (None if paths is None else tuple(paths), tuple(preload))
+def zygote_for(
+    paths: Sequence[str] | None = None, preload: Iterable[str] = DEFAULT_PRELOAD, workspace: str | None = None
+) -> Zygote:
+    """The zygote of this process for one configuration.
+
+    It lives until the interpreter ends; one with a workspace, as long as somebody holds it.
+    """
+    key: tuple[Any, ...] = (None if paths is None else tuple(paths), tuple(preload))
+    if workspace is None:
+        with _shared_lock:
+            if key not in _shared:
+                _shared[key] = Zygote(paths, key[1])
+            return _shared[key]
+    found = os.stat(workspace)  # a folder that was made anew is another one
+    key = (*key, workspace, found.st_dev, found.st_ino)
     with _shared_lock:
-        if key not in _shared:
-            _shared[key] = Zygote(paths, key[1])
-        return _shared[key]
+        zygote = _with_workspace.get(key)
+        if zygote is None:
+            zygote = _with_workspace[key] = Zygote(paths, key[1], workspace=workspace)
+        return zygote
 
 
 @atexit.register

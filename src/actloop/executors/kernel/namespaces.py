@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 SCRATCH = "/sandbox"
-"""The one writable folder of a session: its working folder, home and folder for temporary files."""
+"""The private folder of a session: its home, its folder for temporary files, and where it works without a workspace."""
+
+WORKSPACE = "/workspace"
+"""Where the user's folder is, if a session was given one."""
 
 GUEST_ID = 1000
 """User and group id that a session sees itself under in its user namespace."""
@@ -47,7 +50,7 @@ DEVICES = ("/dev/null", "/dev/urandom")  # not /dev/zero: mapped shared, it is m
 
 _STAGING = ("/tmp", "/var", "/usr")  # noqa: S108 - only mounted over, in a mount namespace of its own
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
+_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
 
 
 def enter_for_zygote() -> bool:
@@ -130,11 +133,15 @@ def _layout(paths: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
     return bound, links
 
 
-def build_root(paths: Iterable[str]) -> list[str]:
+def build_root(paths: Iterable[str], workspace: str | None = None) -> tuple[list[str], str]:
     """Replace the root of this mount namespace by a read-only one that holds `paths` and a few devices.
 
+    Args:
+        paths: Files and folders to bring along.
+        workspace: A folder to be seen as `WORKSPACE`, without what is mounted within it.
+
     Returns:
-        What could not be brought along, with the reason.
+        What could not be brought along, with the reason; and why there is no workspace, if there is none.
 
     Raises:
         OSError: The kernel refused; files must be confined in another way.
@@ -162,13 +169,32 @@ def build_root(paths: Iterable[str]) -> list[str]:
     for path, real in links:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(real, path)
-    os.makedirs(SCRATCH, exist_ok=True)
+    for folder in (SCRATCH, WORKSPACE):
+        os.makedirs(folder, exist_ok=True)
+    no_workspace = "" if workspace is None else _bind_workspace("/old" + workspace)
     if not os.path.lexists("/tmp"):  # noqa: S108 - the new root's
         os.symlink(SCRATCH, "/tmp")  # noqa: S108
     syscalls.call("umount2", b"/old", MNT_DETACH)
     os.rmdir("/old")
     _seal("/", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0)
-    return left_out
+    return left_out, no_workspace
+
+
+def _bind_workspace(source: str) -> str:
+    """Why the folder could not be mounted; empty when it was.
+
+    What is mounted within it stays out: under a folder such as `/` that would be the host's processes and devices.
+    """
+    try:
+        syscalls.mount(source, WORKSPACE, None, MS_BIND)
+    except OSError as error:
+        return str(error)
+    try:
+        _seal(WORKSPACE, _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC, 0)
+    except OSError as error:
+        syscalls.call("umount2", os.fsencode(WORKSPACE), MNT_DETACH)
+        return str(error)
+    return ""
 
 
 def _bind(source: str, target: str, *, device: bool) -> None:
@@ -193,6 +219,7 @@ def _seal(target: str, attributes: int, flags: int) -> None:
     except OSError:  # before Linux 5.12; flags that the mount has already must be repeated
         present = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
         added = MS_RDONLY | MS_NOSUID | (MS_NODEV if attributes & _ATTR_NODEV else 0)
+        added |= MS_NOEXEC if attributes & _ATTR_NOEXEC else 0
         syscalls.mount(None, target, None, MS_BIND | MS_REMOUNT | present | added)
 
 
@@ -216,13 +243,15 @@ def enter_for_session(proc: int, *, user: bool, mount: bool, uid: int, gid: int)
     syscalls.call("sethostname", b"sandbox", 7)
 
 
-def mount_scratch(size: int, uid: int | None = None) -> None:
-    """Mount this session's scratch folder.
+def mount_own(folder: str, size: int, uid: int | None = None, *, files: int = 4096) -> None:
+    """Mount a writable folder of this session's own.
 
     Args:
+        folder: `SCRATCH` or `WORKSPACE`.
         size: Bytes that its files may take together.
         uid: Owner; None for the caller.
+        files: Files and folders that it may hold.
     """
     owner = "" if uid is None else f",uid={uid},gid={uid}"
-    options = f"size={max(size, 4096)},nr_inodes=4096,mode=0700{owner}"
-    syscalls.mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+    options = f"size={max(size, 4096)},nr_inodes={files},mode=0700{owner}"
+    syscalls.mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)

@@ -6,8 +6,9 @@ can open hold nothing of the host but the interpreter. It ends when the host doe
 Messages on its control socket are JSON, one a packet; descriptors travel beside them:
 
     host                                        zygote
-    {guest, paths, preload, without} + pidfd
-                                                {ready, failed} or {error}
+    {guest, paths, preload, without,
+     workspace} + pidfd
+                                                {ready, failed, workspace} or {error}
     {config} + channel, report                  {} + pidfd of the session, or {error}
 
 A session writes its levels, or why it could not be confined, to its report; when it has ended, the zygote adds its
@@ -278,6 +279,7 @@ class _Isolation(NamedTuple):
     no_pid: str
     pid_namespace: int = -1
     left_out: str = ""
+    no_workspace: str = ""
 
 
 def _isolate(start: dict[str, Any], control: _socket.socket, host: int, proc: int, readable: list[str]) -> _Isolation:
@@ -302,10 +304,10 @@ def _isolate(start: dict[str, Any], control: _socket.socket, host: int, proc: in
     if "root" in start["without"]:
         return _Isolation("", "left out on request", no_pid, pid_namespace)
     try:
-        left_out = namespaces.build_root(readable)
+        left_out, no_workspace = namespaces.build_root(readable, start["workspace"])
     except OSError as error:
         return _Isolation("", str(error), no_pid, pid_namespace)
-    return _Isolation("", "", no_pid, pid_namespace, "; ".join(left_out))
+    return _Isolation("", "", no_pid, pid_namespace, "; ".join(left_out), no_workspace)
 
 
 def _go_on_in_child(host: int, control: _socket.socket) -> None:
@@ -324,7 +326,8 @@ def _go_on_in_child(host: int, control: _socket.socket) -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple[_Zygote, dict[str, str]]:
+def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple[_Zygote, dict[str, Any]]:
+    """The zygote, and what the host is told of it."""
     guest = _load_guest(start["guest"])
     sys.path.extend(path for path in start["paths"] if path not in sys.path)
     try:
@@ -355,7 +358,7 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
     zygote = _Zygote(control, guest, plan, isolation.pid_namespace)
     if not isolation.no_namespaces:
         zygote.plan = plan._replace(user=_user_namespace(zygote.fresh_uid(), proc))
-    return zygote, failed
+    return zygote, {"failed": failed, "workspace": isolation.no_workspace or isolation.no_root}
 
 
 def main(descriptor: int) -> NoReturn:
@@ -372,11 +375,11 @@ def main(descriptor: int) -> NoReturn:
         os._exit(0)
     os.set_inheritable(descriptor, False)
     try:
-        zygote, failed = _prepare(control, descriptors[0], start)
+        zygote, told = _prepare(control, descriptors[0], start)
     except BaseException as error:
         _send(control, {"error": f"{type(error).__name__}: {error}"})
         os._exit(_FAILED)
     gc.collect()
     gc.freeze()
-    _send(control, {"ready": time.perf_counter() - started, "failed": failed})
+    _send(control, {"ready": time.perf_counter() - started, **told})
     zygote.serve(descriptors[0])
