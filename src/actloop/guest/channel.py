@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .interrupts import Gate
+    from .plain import PlainLine
 
 
 class Ticket:
@@ -27,6 +28,65 @@ class Ticket:
         wake.acquire()
 
 
+class Line:
+    """The descriptors of the stream. `PlainLine` is the same for platforms that cannot wait for a descriptor.
+
+    Args:
+        read_fd: Where the host's messages come from.
+        write_fd: Where messages to the host go; may be the same.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        import select
+
+        self.fd = read_fd
+        self._write_fd = write_fd
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        poll = select.poll()
+        poll.register(read_fd, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        self._write_poll = select.poll()
+        self._write_poll.register(write_fd, select.POLLOUT)
+        self.wait: Callable[[], Any] = poll.poll
+        """Waits until there is something to read, or another thread called `wake`."""
+
+    def install(self) -> None:
+        """Make the standard library fit; it does."""
+
+    def read(self) -> bytes:
+        """Bytes that have arrived; empty at the end of the stream.
+
+        Raises:
+            BlockingIOError: There are none now.
+        """
+        return os.read(self.fd, 65_536)
+
+    def write(self, frame: bytes) -> None:
+        """Write all of it."""
+        rest: bytes | memoryview = frame
+        while rest:
+            try:
+                written = os.write(self._write_fd, rest)
+            except BlockingIOError:
+                self._write_poll.poll()
+                continue
+            if written == len(rest):
+                return
+            rest = memoryview(rest)[written:]
+
+    def wake(self) -> None:
+        """End another thread's `wait`."""
+        os.write(self._wake_write, b"x")
+
+    def woken(self) -> None:
+        """Take note of one `wake`."""
+        os.read(self._wake_read, 1)
+
+
 class Channel:
     """The stream to the host, shared by all threads of the guest.
 
@@ -34,13 +94,12 @@ class Channel:
     it has its own, another waiting thread takes the lead. Event loops read as well, when the stream becomes readable.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, limit: int, gate: Gate) -> None:
+    def __init__(self, line: Line | PlainLine, limit: int, gate: Gate) -> None:
         import _thread
         import collections
-        import select
 
-        self.fd = read_fd
-        self._write_fd = write_fd
+        self.fd = line.fd
+        self._line = line
         self.limit = limit
         self._gate = gate
         self._new_lock = _thread.allocate_lock
@@ -59,32 +118,14 @@ class Channel:
         self._count = 0
         self.running = False
         self.stopped = False
-        os.set_blocking(read_fd, False)
-        os.set_blocking(write_fd, False)
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._poll = select.poll()
-        self._poll.register(read_fd, select.POLLIN)
-        self._poll.register(self._wake_read, select.POLLIN)
-        self._write_poll = select.poll()
-        self._write_poll.register(write_fd, select.POLLOUT)
 
     def send(self, frame: bytes) -> None:
         """Write a whole frame."""
         with self._write_lock:
-            rest: bytes | memoryview = frame
-            while rest:
-                try:
-                    written = os.write(self._write_fd, rest)
-                except BlockingIOError:
-                    self._write_poll.poll()
-                    continue
-                except OSError:
-                    os._exit(0)  # the host is gone
-                if written == len(rest):
-                    return
-                rest = memoryview(rest)[written:]
+            try:
+                self._line.write(frame)
+            except OSError:
+                os._exit(0)  # the host is gone
 
     def next_command(self) -> dict[str, Any]:
         """Wait for the host's next command."""
@@ -134,7 +175,7 @@ class Channel:
                     self._waiting.append(ticket)
             try:
                 if lead:
-                    self._gate.waiting(self._poll.poll)
+                    self._gate.waiting(self._line.wait)
                     self.pump(ticket)
                 else:
                     self._gate.waiting(ticket.wake.acquire)
@@ -155,10 +196,10 @@ class Channel:
         with self._lock:
             if leader is not None and self._woken:
                 self._woken = False
-                os.read(self._wake_read, 1)
+                self._line.woken()
             self._reader = leader
             try:
-                data = os.read(self.fd, 65_536)
+                data = self._line.read()
                 if not data:
                     os._exit(0)  # the host is gone
                 self._unpacker.feed(data)
@@ -195,7 +236,7 @@ class Channel:
             ticket.wake.release()
         elif ticket is self._leader and ticket is not self._reader and not self._woken:
             self._woken = True
-            os.write(self._wake_write, b"x")
+            self._line.wake()
 
     def begin(self) -> None:
         """A snippet begins."""

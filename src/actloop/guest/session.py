@@ -7,11 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from .channel import Channel, Ticket
+from .channel import Channel, Line, Ticket
 from .failures import STEP, describe
 from .framing import pack
 from .imports import BASE_BUILTIN_MODULES, Imports
 from .interrupts import Gate, SnippetStopped, TimeUp
+from .plain import PlainLine
 from .streams import NoInput, Output, Writer, no_input
 from .tools import Tool, error_from_host
 from .values import EncodeError, Opaque, safe_repr
@@ -29,7 +30,7 @@ class Guest:
         read_fd: Where the host's messages come from.
         write_fd: Where messages to the host go.
         config: `value` (bytes of a message), `output` (characters printed per snippet), `wall` and `cpu` (seconds per
-            snippet, for messages only), `imports` (authorised modules).
+            snippet, for messages only), `imports` (authorised modules), `bell` (of a `PlainLine`).
     """
 
     def __init__(self, read_fd: int, write_fd: int, config: Mapping[str, Any]) -> None:
@@ -38,7 +39,10 @@ class Guest:
         import types
 
         self._gate = Gate(config.get("wall"), config.get("cpu"))
-        self._channel = Channel(read_fd, write_fd, int(config.get("value", MAX_VALUE)), self._gate)
+        bell: int | None = config.get("bell")
+        line = Line(read_fd, write_fd) if bell is None else PlainLine(read_fd, bell)
+        line.install()
+        self._channel = Channel(line, int(config.get("value", MAX_VALUE)), self._gate)
         self._output = Output(self._channel, self._gate, int(config.get("output", 50_000)))
         self._gate.before_end = self._output.flush_if_free
         self._lines = linecache
