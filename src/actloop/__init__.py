@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         RemotePythonExecutor as RemotePythonExecutor,
         WasmExecutor as WasmExecutor,
     )
-    from actloop.executors.session import SandboxLimits as SandboxLimits
+    from actloop.executors.session import SandboxLimits as SandboxLimits, Snapshot as Snapshot
     from actloop.guest import (
         BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES,
         Audio as Audio,
@@ -170,6 +170,7 @@ if TYPE_CHECKING:
         MessageRole as MessageRole,
         agglomerate_stream_deltas as agglomerate_stream_deltas,
     )
+    from actloop.values.secrets import Secret as Secret, secret as secret
     from actloop.values.usage import Timing as Timing, TokenUsage as TokenUsage
 
 __version__ = "0.1.0"
@@ -220,7 +221,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "RemotePythonExecutor",
         "WasmExecutor",
     ),
-    "actloop.executors.session": ("SandboxLimits",),
+    "actloop.executors.session": (
+        "SandboxLimits",
+        "Snapshot",
+    ),
     "actloop.guest": (
         "Audio",
         "BASE_BUILTIN_MODULES",
@@ -352,6 +356,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "ChatMessageToolCallStreamDelta",
         "MessageRole",
         "agglomerate_stream_deltas",
+    ),
+    "actloop.values.secrets": (
+        "Secret",
+        "secret",
     ),
     "actloop.values.usage": (
         "Timing",

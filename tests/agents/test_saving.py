@@ -128,6 +128,7 @@ LIVE: dict[str, Callable[[], Any]] = {
     "executor": lambda: UnsafeInProcessExecutor([]),
     "final_answer_checks": lambda: [print],
     "logger": lambda: type("Mine", (AgentLogger,), {})(LogLevel.OFF),
+    "secrets": lambda: {"TOKEN": "a-secret-of-the-user"},
     "step_callbacks": lambda: [print],
 }
 """Arguments that hold live objects; they are named when an agent is saved without them."""
@@ -140,7 +141,7 @@ OTHERWISE = {"add_base_tools"}
 def fields(agent: Any) -> dict[str, Any]:
     """Everything about an agent that its constructor sets, in comparable form."""
     own: dict[str, Any] = {**vars(agent)}
-    for name in ("_runs", "_constructed_with", "step_callbacks", "logger", "python_executor"):
+    for name in ("_runs", "_constructed_with", "step_callbacks", "logger", "python_executor", "vault"):
         own.pop(name, None)
     own["level"] = agent.logger.level
     own["model"] = (type(agent.model), agent.model.to_dict(), getattr(agent.model, "retryer", None))

@@ -18,6 +18,7 @@ from actloop.agents.checks import (
     checked_functions,
     checked_level,
     checked_model,
+    checked_secrets,
     checked_text,
     checked_variables,
     valid_name,
@@ -52,7 +53,7 @@ from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
     from typing import Self
 
     from PIL.Image import Image
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from actloop.runtime.ports import Port
     from actloop.runtime.run import EventSink
     from actloop.values.messages import ChatMessage
+    from actloop.values.secrets import Secret
 
 
 class MultiStepAgent(SavedAgent, LatestRun):
@@ -96,6 +98,8 @@ class MultiStepAgent(SavedAgent, LatestRun):
         context: How conversations are kept within the model's window: a `ContextLimit`, "off", or None for its defaults
             (they know the window from `model.context_window`, or else when a service refuses a conversation).
         journal: Where runs are recorded: a `Journal`, None for nowhere, or "default" for the user's own.
+        secrets: Values by name that tools ask for with `secret(name)`, or that programs have as a variable (a
+            `Secret` with place "sandbox"). They are masked wherever else they would surface.
     """
 
     inputs: ClassVar[dict[str, dict[str, Any]]] = INPUTS
@@ -126,6 +130,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
         output_type: Any = None,
         journal: Journal | str | None = "default",
         context: ContextLimit | Literal["off"] | None = None,
+        secrets: Mapping[str, str | Secret] | None = None,
     ) -> None:
         if prompt_templates is not None:
             check_templates(prompt_templates)
@@ -157,6 +162,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
             raise ValueError(f"journal must be a Journal, None or 'default'; got {journal!r}"[:300])
         self._journal = journal
         self.context = checked_context(context)
+        self.vault = checked_secrets(secrets, {*self.tools, *self.managed_agents}, for_programs=self._runs_code)
         self._runs = Runs()
 
     def _add_tools(self, tools: Sequence[Any], agents: Sequence[Any], add_base_tools: bool) -> None:
@@ -368,7 +374,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
         """Check what a run is given; what is returned begins it."""
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"a task is a text that is not empty; got {task!r}")
-        variables = checked_variables(additional_args, {*self.tools, *self.managed_agents})
+        variables = checked_variables(additional_args, {*self.tools, *self.managed_agents, *self.vault.of_sandbox})
         check_images(images)
         steps = self.max_steps if max_steps is None else whole_number("max_steps", max_steps, least=0)
         return partial(self._begin, task, reset, list(images or ()), variables, steps)
@@ -387,7 +393,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
                 model=getattr(self.model, "model_id", None) or type(self.model).__name__,
                 task=task,
                 system_prompt=self.system_prompt,
-                prompt=prompts.task_message(variables),
+                prompt=prompts.task_message(self.vault.masked({**self.vault.of_sandbox, **variables})),
                 variables=variables,
                 images=images,
                 max_steps=steps,
@@ -399,7 +405,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
             raise
 
     def _new_run(self, task: str, variables: dict[str, Any], max_steps: int, inherited: Inherited) -> Run:
-        executor = self._executor()
+        executor, parent = self._executor(), current_run.get()
         return Run(
             agent=self,
             agent_name=self.name or self.agent_name,
@@ -417,7 +423,8 @@ class MultiStepAgent(SavedAgent, LatestRun):
             sinks=self._sinks(),
             stream=self.stream_outputs,
             max_steps=max_steps,
-            parent=current_run.get(),
+            parent=parent,
+            vault=self.vault if parent is None else self.vault.within(parent.vault),
         )
 
     def _executor(self) -> Any:

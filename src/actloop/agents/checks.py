@@ -13,9 +13,10 @@ from actloop.memory.compaction import ContextLimit
 from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.tools.base import BaseTool
 from actloop.ui.logger import LogLevel
+from actloop.values.secrets import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 def whole_number(name: str, value: int, *, least: int) -> int:
@@ -121,6 +122,23 @@ def check_options(cls: type, base: type, given: Mapping[str, Any]) -> None:
 @cache
 def _arguments_of(cls: type) -> frozenset[str]:
     return frozenset(inspect.signature(cls.__init__).parameters)
+
+
+def checked_secrets(given: Any, taken: Collection[str], *, for_programs: bool) -> Vault:
+    """An agent's secrets.
+
+    Args:
+        given: As the user gave them.
+        taken: Names of its tools and agents.
+        for_programs: Whether it runs programs, which may have secrets.
+    """
+    vault = Vault(given)
+    for name in vault.of_sandbox:
+        if not for_programs:
+            raise ValueError(f"the secret {name} is placed in the sandbox, but this agent runs no programs")
+        if name in taken:
+            raise ValueError(f"the secret {name} would hide the tool of that name: choose another name")
+    return vault
 
 
 def by_name(items: Sequence[Any], what: str) -> dict[str, Any]:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent
 
 PARTS = frozenset(
-    {"tools", "model", "managed_agents", "prompt_templates", "add_base_tools", "logger", "verbosity_level"}
+    {"tools", "model", "managed_agents", "prompt_templates", "add_base_tools", "logger", "verbosity_level", "secrets"}
 )
-"""Parameters of agents that are written down in a form of their own."""
+"""Parameters of agents that are written down in a form of their own, or never."""
 
 
 def describe(agent: MultiStepAgent) -> tuple[dict[str, Any], list[str]]:
@@ -47,6 +47,8 @@ def describe(agent: MultiStepAgent) -> tuple[dict[str, Any], list[str]]:
         data["default_prompts"] = True
     data |= writer.settings({name: _setting(agent, name) for name in parameters_of(type(agent)) if name not in PARTS})
     data |= _logger(agent, writer)
+    if agent.vault:
+        writer.left_out.append("secrets")
     imports = {str(name).partition(".")[0] for name in getattr(agent, "additional_authorized_imports", ())}
     if hasattr(agent, "authorized_imports"):
         data["authorized_imports"] = list(cast("Any", agent).authorized_imports)

@@ -39,6 +39,8 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
         answered=answer is not None,
         uses=uses,
     )
+    execution: Execution = run.vault.masked(execution)
+    failure = execution.failure
     item = run.emit(
         events.ProgramFinished(
             id=effect.id,
@@ -77,13 +79,14 @@ async def open_session(run: Run, port: Port) -> Session:
 async def define(run: Run, session: Session, port: Port) -> None:
     """Tell a session of the run's tools, and of variables that are new or were set anew on the host."""
     known, unknown = run.sent, object()
-    variables = {name: value for name, value in run.variables.items() if known.get(name, unknown) is not value}
+    given = {**run.variables, **run.vault.of_sandbox}
+    variables = {name: value for name, value in given.items() if known.get(name, unknown) is not value}
     tools = [
         RemoteTool(run.gateway.code_names[name], is_async(tool), signature(tool) if hasattr(tool, "inputs") else "")
         for name, tool in run.gateway.tools.items()
     ]
     await session.define(port, tools=tools, variables=variables)
-    run.sent = dict(run.variables)
+    run.sent = given
 
 
 class _Program:

@@ -35,7 +35,7 @@ async def execute(run: Run, code: str, port: Port) -> tuple[Finished, Returned |
 
 def _call(run: Run, code: str) -> Any:
     if not run.prepared:
-        run.executor.send_variables(run.variables)
+        run.executor.send_variables({**run.variables, **run.vault.of_sandbox})
         run.executor.send_tools({alias: _through_gateway(run, name) for name, alias in run.gateway.code_names.items()})
         run.prepared = True
     return run.executor(code)

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from actloop.errors import AgentInterruptedError, AgentToolCallError, message_of
 from actloop.tools.names import python_names
@@ -16,6 +16,7 @@ from actloop.tools.results import check_result
 from actloop.tools.streaming import gathered, is_async_function, watched
 from actloop.tools.validation import bind_arguments
 from actloop.values.events import Event, ToolCalled, ToolReturned, ToolYielded
+from actloop.values.secrets import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -50,6 +51,10 @@ class Entered:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     item: Any = None
+    by_program: bool = True
+
+
+_Outcome = TypeVar("_Outcome", Returned, Raised)
 
 
 class Gateway:
@@ -65,6 +70,7 @@ class Gateway:
         """The name under which a program calls each tool; its own, unless that is no Python name."""
         self._own_names = {alias: name for name, alias in self.code_names.items()}
         self.emit: Callable[[Event], Any] = _unheard
+        self.vault = Vault()
         self._calls = 0
 
     async def call(
@@ -113,7 +119,7 @@ class Gateway:
         self._calls += 1
         name, known = self._own_names.get(name, name), call_id or f"call_{self._calls}"
         item = self.emit(ToolCalled(id=known, name=name, args=list(args), kwargs=dict(kwargs), origin=origin))
-        return Entered(known, name, args, kwargs, item)
+        return Entered(known, name, args, kwargs, item, by_program=origin == "code")
 
     def refuse(self, call: Entered, message: str) -> Raised:
         """Answer a call without performing it."""
@@ -132,7 +138,7 @@ class Gateway:
         except BaseException as error:  # a tool that calls sys.exit must not end its caller's program
             if isinstance(error, AgentInterruptedError) and port.interrupt.is_set:
                 raise  # this run was interrupted, and not only the agent that it called
-            raised = Raised(type(error).__name__, message_of(error))
+            raised = self._concealed(call, Raised(type(error).__name__, message_of(error)))
             seconds = time.perf_counter() - start
             self.emit(ToolReturned(id=call.id, error_kind=raised.kind, error=raised.message, seconds=seconds))
             if isinstance(error, asyncio.CancelledError) and port.is_cancelled():
@@ -141,7 +147,13 @@ class Gateway:
         finally:
             watch.over = True
         self.emit(ToolReturned(id=call.id, result=value, seconds=time.perf_counter() - start))
-        return Returned(value, final=call.name == FINAL_ANSWER)
+        return self._concealed(call, Returned(value, final=call.name == FINAL_ANSWER))
+
+    def _concealed(self, call: Entered, outcome: _Outcome) -> _Outcome:
+        """What comes of a call, without secrets that the caller does not have: a model has none."""
+        if not self.vault:
+            return outcome
+        return self.vault.without_tools_own(outcome) if call.by_program else self.vault.masked(outcome)
 
     async def _perform(
         self,

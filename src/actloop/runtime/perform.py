@@ -145,16 +145,17 @@ async def _generate(run: Run, effect: Generate, port: Port, performed: _Performe
     if effect.tools:
         options["tools_to_call_from"] = list(effect.tools)
     start = run.now()
+    messages: list[ChatMessage] = run.vault.masked(effect.messages)
     try:
         if run.stream:
             reply = StreamedReply()
-            async for delta in port.stream(run.model, effect.messages, **options):
+            async for delta in port.stream(run.model, messages, **options):
                 reply.add(delta)
                 run.emit(Delta(delta=delta))
                 yield delta
             message = reply.message()
         else:
-            message: ChatMessage = await port.generate(run.model, effect.messages, **options)
+            message: ChatMessage = await port.generate(run.model, messages, **options)
         _check_reply(run.model, message)
     except Exception as error:
         refused = overflow_of(error) if effect.may_overflow else None

@@ -14,6 +14,7 @@ from actloop.memory.fold import MemoryFold, StreamItem
 from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.runtime.ports import Interrupt
 from actloop.values import events
+from actloop.values.secrets import Vault
 from actloop.values.usage import Timing, TokenUsage
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Run:
         sinks: Told of every event, in order.
         stream: Whether replies are streamed.
         max_tool_threads: Calls of one message that are performed at once.
+        vault: Secrets of the agent, which no event holds.
     """
 
     agent: Any
@@ -109,6 +111,7 @@ class Run:
     max_tool_threads: int | None = None
     max_steps: int = 20
     parent: Run | None = None
+    vault: Vault = field(default_factory=Vault)
     now: Callable[[], float] = time.time
     id: str = field(default_factory=lambda: os.urandom(6).hex())
 
@@ -123,10 +126,13 @@ class Run:
         self.fold = MemoryFold(self.memory)
         self._lock = threading.Lock()
         self.gateway.emit = self.emit
+        self.gateway.vault = self.vault
 
     def emit(self, event: events.Event) -> StreamItem | None:
         """Note a fact: stamp it, hand it to every sink, fold it into the memory."""
         event = replace(event, time=self.now())
+        if self.vault:
+            event = self.vault.masked(event)
         with self._lock:
             self._count(event)
             item = self.fold.apply(event)
@@ -171,7 +177,8 @@ class Run:
         """While the user's code runs: sub-agents that it calls become children of this run."""
         token = current_run.set(self)
         try:
-            yield
+            with self.vault.open():
+                yield
         finally:
             current_run.reset(token)
 
