@@ -43,6 +43,8 @@ class Subject:
         why_not: Why it cannot run on this machine at all; empty where it can.
         surroundings: What has to stand while it is used, such as a server; gives further options.
         make: Makes one: called with the name, the authorised imports and options.
+        attacks: Families of the corpus that it is attacked with; None for all. Executors that are tested at the wire,
+            with a plain process where the service has a virtual machine, are attacked over the protocol only.
     """
 
     name: str
@@ -51,10 +53,14 @@ class Subject:
     why_not: Callable[[], str] = _ready
     surroundings: Callable[[], AbstractContextManager[Mapping[str, Any]]] = _nothing
     make: Callable[..., Any] = _registered
+    attacks: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return self.name
 
+
+AT_THE_WIRE = ("protocol", "disorder", "endless-talk", "hostile-arguments", "costly-to-read", "output-floods")
+"""Families of attacks that are aimed at whoever reads what a guest says."""
 
 EXECUTORS: dict[str, Subject] = {
     subject.name: subject
@@ -68,6 +74,7 @@ EXECUTORS: dict[str, Subject] = {
             },
             sessions=50,
             make=_unsafe,
+            attacks=(),
         ),
     )
 }

@@ -1,0 +1,57 @@
+"""The corpus against every executor but the kernel sandbox, which `test_attacks` holds to more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.boundary import Boundary
+from tests.attacks.corpus import FAMILIES
+from tests.attacks.host import Host
+from tests.executors.contract.kit import EXECUTORS, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actloop.executors.session import SandboxLimits
+
+pytestmark = pytest.mark.timeout(600)
+
+OTHERS = [subject for subject in EXECUTORS.values() if subject.name != "local" and subject.attacks != ()]
+NAMES = list(dict.fromkeys(family.name for family in FAMILIES))
+
+
+PAIRS = [
+    pytest.param(subject, name, id=f"{subject}-{name}")
+    for subject in OTHERS
+    for name in NAMES
+    if subject.attacks is None or name in subject.attacks
+]
+
+
+@pytest.fixture(scope="module")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    subject: Subject = request.param
+    if reason := subject.why_not():
+        pytest.skip(f"{subject} cannot run here: {reason}")
+    return subject
+
+
+@pytest.fixture(scope="module")
+def boundary(subject: Subject) -> Iterator[Boundary]:
+    with Host() as host, subject.surroundings() as options:
+
+        def make(imports: list[str], limits: SandboxLimits | None) -> Any:
+            given = {**options, **({"limits": limits} if limits is not None else {})}
+            return subject.make(subject.name, imports, **given)
+
+        yield Boundary(host, make)
+
+
+def attacks_of(name: str) -> list[Any]:
+    return [attack for family in FAMILIES if family.name == name for attack in family.attacks]
+
+
+@pytest.mark.parametrize(("subject", "name"), PAIRS, indirect=["subject"], scope="module")
+def test_family(name: str, boundary: Boundary) -> None:
+    assert boundary.attack_all(attacks_of(name)) == {}
