@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import copy
 import dataclasses
 import inspect
 import os
@@ -26,10 +27,21 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from actloop.executors.session import Session, Waiter
+    from actloop.executors.network import NetworkPolicy, SessionProxy
+    from actloop.executors.session import Session, Snapshot, Waiter
 
 MAX_EXECUTION_TIME_SECONDS = 30
 """Seconds that a program may run unless told otherwise."""
+
+
+NETWORK_BUDGET = 32 * 1024 * 1024
+"""Bytes that a session may exchange with the hosts that it may reach, unless told otherwise."""
+
+PROXY_PORT = 3128
+"""The port of the sandbox's own loopback interface on which programs find the proxy."""
+
+NETWORK_MODULES = ("http", "select", "selectors", "socket", "ssl", "urllib")
+"""Modules that programs may import besides where they have a network."""
 
 
 @dataclass
@@ -74,14 +86,28 @@ class GuestExecutor(PythonExecutor):
         additional_functions: Functions of the caller that programs may call; they run in the caller's process.
         timeout_seconds: Seconds that a program may run; None for no limit.
         limits: All limits of a session; the two above, when given, replace theirs.
+        allow_hosts: Hosts that programs may send HTTP requests to, as in `network.NetworkPolicy`:
+            `"api.example.org:443"`, `"*.example.org"`, `"10.1.2.3:8080"`. None of them: there is no network.
+        network_budget: Bytes that a session may exchange with those hosts, both ways together; None for no limit.
 
     Raises:
         InterpreterError: An authorised module is not installed.
-        ValueError: A limit is asked for that this kind of executor cannot enforce.
+        ValueError: A limit is asked for that this kind of executor cannot enforce; or hosts that it cannot keep
+            programs to; or there is no such host.
     """
 
     enforced: ClassVar[frozenset[str]] = frozenset({"wall", "output", "value"})
     """The limits that this kind of executor enforces: fields of `SandboxLimits`. The others it does not promise."""
+
+    networked: ClassVar[bool] = False
+    """Whether this kind of executor can let programs reach some hosts and nothing else."""
+
+    kind: ClassVar[str] = ""
+    """What kind of sandbox this is: snapshots are restored in their own kind only. By default, the class."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.kind = cls.kind or cls.__name__
 
     def __init__(
         self,
@@ -90,9 +116,13 @@ class GuestExecutor(PythonExecutor):
         additional_functions: dict[str, Callable[..., Any]] | None = None,
         timeout_seconds: float | None = MAX_EXECUTION_TIME_SECONDS,
         limits: SandboxLimits | None = None,
+        allow_hosts: Iterable[str] = (),
+        network_budget: int | None = NETWORK_BUDGET,
     ) -> None:
+        self.network = self._policy(allow_hosts, network_budget)
         self.additional_authorized_imports = list(additional_authorized_imports)
-        self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *self.additional_authorized_imports})
+        network_modules = NETWORK_MODULES if self.network is not None else ()
+        self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *network_modules, *self.additional_authorized_imports})
         self.additional_functions = dict(additional_functions or {})
         limits = limits or SandboxLimits()
         if timeout_seconds != MAX_EXECUTION_TIME_SECONDS:
@@ -126,7 +156,38 @@ class GuestExecutor(PythonExecutor):
 
     def instructions(self) -> str:
         """What a model that writes programs for it must know besides; empty when there is nothing."""
-        return ""
+        if self.network is None:
+            return ""
+        return (
+            f"Programs can send HTTP and HTTPS requests to these hosts: {self.network.listed}. Use urllib.request: it "
+            "finds the proxy by itself. No other host and no other protocol can be reached."
+        )
+
+    def _policy(self, allow_hosts: Iterable[str], budget: int | None) -> NetworkPolicy | None:
+        if not isinstance(allow_hosts, str):
+            allow_hosts = list(allow_hosts)
+        if not allow_hosts:
+            return None
+        if not self.networked:
+            raise ValueError(
+                f"{type(self).__name__} cannot keep programs to the hosts of allow_hosts: leave it out, or choose "
+                "another executor"
+            )
+        from actloop.executors.network import NetworkPolicy
+
+        return NetworkPolicy(allow_hosts, budget)
+
+    def new_proxy(self) -> SessionProxy | None:
+        """The way out of one session that is about to be started; None where programs have no network.
+
+        Whoever starts the guest hands it the connections that programs make to the port `config["network"]`, and makes
+        it the `proxy` of the guest's process, which closes it at its own end.
+        """
+        if self.network is None:
+            return None
+        from actloop.executors.network import SessionProxy
+
+        return SessionProxy(self.network)
 
     def _promised(self, limits: SandboxLimits) -> SandboxLimits:
         """The limits without those that cannot be enforced; one of them that was asked for is an error."""
@@ -160,13 +221,14 @@ class GuestExecutor(PythonExecutor):
             SandboxUnavailableError: This machine cannot isolate it.
         """
 
-    async def open_session(self, waiter: Waiter) -> Session:
-        """A fresh session without variables, for a run.
+    async def open_session(self, waiter: Waiter, snapshot: Snapshot | None = None) -> Session:
+        """A fresh session for a run: without variables, or with those of a snapshot.
 
         Raises:
             SandboxUnavailableError: This machine cannot isolate code.
+            InterpreterError: The snapshot cannot be restored.
         """
-        config = {
+        config: dict[str, Any] = {
             "value": self.limits.value,
             "output": self.limits.output,
             "wall": self.limits.wall,
@@ -174,9 +236,13 @@ class GuestExecutor(PythonExecutor):
             "imports": self.authorized_imports,
             "limits": dataclasses.asdict(self.limits),
         }
-        session = GuestSession(await _in_thread(lambda: self.spawn(config), waiter), self.limits)
+        if self.network is not None:
+            config |= {"network": PROXY_PORT, "hosts": self.network.listed}
+        session = GuestSession(await _in_thread(lambda: self.spawn(config), waiter), self.limits, self.kind)
         try:
             await session.wait_ready(waiter)
+            if snapshot is not None:
+                await session.restore(snapshot, waiter)
         except BaseException:
             session.close()
             raise
@@ -273,6 +339,51 @@ class GuestExecutor(PythonExecutor):
                 with contextlib.suppress(InterpreterError):  # a program runs in it just now
                     values |= _named(run_now(session.read(self._waiter)))
             return {"__name__": "__main__", **values, "_print_outputs": self._logs}
+
+    def snapshot(self) -> Snapshot:
+        """The variables of this executor's own session as they are now; its `left_out` says what could not be taken.
+
+        Raises:
+            InterpreterError: They cannot be taken.
+        """
+        with self._lock:
+            return run_now(run_now(self._own_session()).snapshot(self._waiter))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Give this executor's own session the variables of a snapshot.
+
+        They come to those that it has, and replace those of the same names; its tools stay as they are. Everything
+        that is restored is a copy, of a class, too: it is not the class of objects that were there before.
+
+        Raises:
+            InterpreterError: The snapshot is of another kind of executor or another version of Python, or damaged:
+                nothing has changed then.
+        """
+        with self._lock:
+            run_now(run_now(self._own_session()).restore(snapshot, self._waiter))
+
+    def fork(self) -> Self:
+        """An executor of the same settings, whose own session begins with copies of the variables of this one's.
+
+        What a snapshot leaves out, it lacks. What is done in one of the two is not seen in the other; the tools are the
+        same. Close both.
+
+        Raises:
+            InterpreterError: The variables cannot be taken.
+        """
+        with self._lock:
+            other = copy.copy(self)
+            other._lock = threading.RLock()
+            other._session = other._opened = None
+            other._tools, other._variables = self._tools.copy(), self._variables.copy()
+            snapshot = self.snapshot() if self._session is not None and self._session.alive else None
+        if snapshot is not None:
+            try:
+                other.restore(snapshot)
+            except BaseException:
+                other.cleanup()
+                raise
+        return other
 
     def cleanup(self) -> None:
         """End this executor's own session; idempotent. A later call starts another."""

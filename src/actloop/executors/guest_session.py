@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
+    from actloop.executors.network import SessionProxy
     from actloop.executors.protocol import Event
-    from actloop.executors.session import RemoteTool, Waiter
+    from actloop.executors.session import RemoteTool, Request, Waiter
 
 GRACE = 0.03
 """Seconds between the interrupt at a snippet's deadline and the kill."""
@@ -40,6 +41,8 @@ class GuestProcess(Protocol):
 
     Attributes:
         channel: The host's end of the stream; the session owns it.
+
+    One with a way out has a `proxy` besides, a `network.SessionProxy`, and closes it when it is closed.
     """
 
     channel: socket.socket
@@ -204,6 +207,12 @@ class GuestSession(Session):
             self._process.signal(signal.SIGINT)
             if self._timer is None:
                 self._after(INTERRUPT_GRACE / 2, self._insist, self._snippet)
+
+    def observe(self, observer: Callable[[Request], None]) -> None:
+        """As in `Session`."""
+        proxy: SessionProxy | None = getattr(self._process, "proxy", None)
+        if proxy is not None:
+            proxy.observe(observer)
 
     def _after(self, seconds: float, act: Callable[[int], None], snippet: int) -> None:
         self._timer = threading.Timer(seconds, act, (snippet,))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from actloop.executors.guest_session import GuestProcess
     from actloop.executors.kernel.host import Spawned
+    from actloop.executors.network import SessionProxy
 
 __all__ = [
     "BASE_BUILTIN_MODULES",
@@ -40,11 +41,19 @@ _MAX_PRINTED = 50_000
 
 
 class KernelProcess:
-    """A guest in the kernel sandbox."""
+    """A guest in the kernel sandbox.
 
-    def __init__(self, spawned: Spawned) -> None:
+    Args:
+        spawned: Its process.
+        proxy: Its way out, if it has one.
+    """
+
+    def __init__(self, spawned: Spawned, proxy: SessionProxy | None = None) -> None:
         self.channel: socket.socket = spawned.channel
+        self.proxy = proxy
         self._spawned = spawned
+        if proxy is not None and spawned.network is not None:
+            proxy.listen(spawned.network)
 
     def signal(self, number: int) -> None:
         if self._spawned.pidfd >= 0:
@@ -65,15 +74,20 @@ class KernelProcess:
 
     def close(self) -> None:
         self._spawned.close()
+        if self.proxy is not None:
+            self.proxy.close()
 
 
 class LocalPythonExecutor(GuestExecutor):
-    """Runs programs on this machine in the kernel sandbox: at CPython's speed, without network, files or environment.
+    """Runs programs on this machine in the kernel sandbox: at CPython's speed, without files and environment of it.
+
+    There is no network, but for the way to `allow_hosts`.
 
     Arguments are those of `GuestExecutor`.
     """
 
     enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
+    networked = True
 
     @classmethod
     def why_unavailable(cls) -> str:
@@ -87,8 +101,9 @@ class LocalPythonExecutor(GuestExecutor):
         from actloop.executors.kernel import host
 
         try:
-            zygote = host.zygote_for(None, (*host.DEFAULT_PRELOAD, "asyncio", *sorted(self._own_modules())))
-            return KernelProcess(zygote.spawn(config))
+            modules = (*host.DEFAULT_PRELOAD, "asyncio", "cloudpickle", *sorted(self._own_modules()))
+            zygote = host.zygote_for(None, modules, network=self.network is not None)
+            return KernelProcess(zygote.spawn(config), self.new_proxy())
         except SandboxUnavailableError as error:
             if not host.why_unavailable():
                 raise

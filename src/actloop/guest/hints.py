@@ -146,8 +146,13 @@ class Hints:
         return ""
 
     def _on_system(self, error: OSError) -> str:
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) or getattr(error, "code", 403) != 403:  # a server's own answer
             return ""
+        if self._guest.hosts:
+            return (
+                f"By HTTP and HTTPS, through the proxy that urllib.request finds by itself, programs reach "
+                f"{self._guest.hosts} and nothing else; no files of the host are here (only an empty scratch folder)."
+            )
         return "No files of the host (only an empty scratch folder) and no network are here: use the tools."
 
     # ---- the expression that failed

@@ -31,6 +31,10 @@ def _listed(*rows: tuple[str, str]) -> dict[str, str]:
 _NO_NETWORK = (
     "there is no network in this sandbox; use the tools that were given to you (urllib.parse takes URLs apart)"
 )
+_SOME_NETWORK = (
+    "requests are made with urllib.request here (http.client, ssl and socket are there, too), by HTTP and HTTPS, to the"
+    " allowed hosts alone"
+)
 _NO_FILES = (
     "there are no files of the host and no environment in this sandbox, only an empty scratch folder: use open(),"
     " pathlib or tempfile for it, and for everything else the tools that were given to you"
@@ -93,12 +97,13 @@ def allows_import(name: str, allowed: Iterable[str]) -> bool:
 class Imports:
     """The `__import__` that the user's code sees; imports made by libraries do not pass here."""
 
-    def __init__(self, allowed: Sequence[str], tools: Mapping[str, Any]) -> None:
+    def __init__(self, allowed: Sequence[str], tools: Mapping[str, Any], *, network: bool = False) -> None:
         import builtins
 
         self.allowed = list(allowed)
         self._known: set[str] = set()
         self._tools = tools
+        self._network = network
         self._import = builtins.__import__
 
     def __call__(
@@ -131,6 +136,8 @@ class Imports:
         instead = (
             _INSTEAD.get(name) or _INSTEAD.get(top) or self._meant(top) or "use the standard library or your tools"
         )
+        if self._network and instead is _NO_NETWORK:
+            instead = _SOME_NETWORK
         return ImportError(
             f"Import of {name} is not allowed: {instead}. The user can allow it with "
             f"additional_authorized_imports=[{top!r}], or --imports {top}",

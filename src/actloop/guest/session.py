@@ -30,7 +30,8 @@ class Guest:
         read_fd: Where the host's messages come from.
         write_fd: Where messages to the host go.
         config: `value` (bytes of a message), `output` (characters printed per snippet), `wall` and `cpu` (seconds per
-            snippet, for messages only), `imports` (authorised modules), `bell` (of a `PlainLine`).
+            snippet, for messages only), `imports` (authorised modules), `hosts` (what can be reached, in words, if
+            any can), `bell` (of a `PlainLine`).
     """
 
     def __init__(self, read_fd: int, write_fd: int, config: Mapping[str, Any]) -> None:
@@ -54,7 +55,8 @@ class Guest:
         sys.modules["__main__"] = module
         self.names: dict[str, Any] = module.__dict__
         known = dict(builtins.__dict__)
-        imports = Imports(config.get("imports", BASE_BUILTIN_MODULES), self.tools)
+        self.hosts: str = config.get("hosts", "")
+        imports = Imports(config.get("imports", BASE_BUILTIN_MODULES), self.tools, network=bool(self.hosts))
         known["__import__"] = imports
         known["input"] = no_input
         for name in ("exit", "quit"):

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any, NamedTuple
 
-from . import landlock, limits, namespaces, seccomp, syscalls
+from . import landlock, limits, namespaces, network, seccomp, syscalls
 
 
 class Level(NamedTuple):
@@ -51,6 +51,7 @@ class Plan(NamedTuple):
         stack: An address below the main thread's stack and above all else, or 0.
         filter: A compiled filter for process id 1, which every session has in its pid namespace; made before the fork.
         zygote: Process id of the zygote as its children see it.
+        network: Whether its sessions have a way out, to the host's proxy.
     """
 
     without: frozenset[str]
@@ -66,6 +67,7 @@ class Plan(NamedTuple):
     stack: int
     filter: bytes
     zygote: int
+    network: bool = False
 
 
 class NotConfinedError(Exception):
@@ -128,29 +130,32 @@ def _threads(processes: int, *, counted: bool) -> None:
     limits.apply_threads(processes)
 
 
-def _landlock(plan: Plan, folders: list[str]) -> None:
+def _landlock(plan: Plan, folders: list[str], port: int) -> None:
     readable = plan.readable if plan.root else ("/",)
-    landlock.restrict(readable, ("/dev/null", *folders))
+    landlock.restrict(readable, ("/dev/null", *folders), port)
 
 
-def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
+def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
     """Apply every level that can be had.
 
     Args:
         plan: What the zygote prepared.
         config: `limits` (memory, files, disk, processes); `uid`, a user id for this session alone, or 0; `workspace`,
             if it has one: `mounted` when it is a folder of the root, else `quota` (bytes) and `files` (how many) of one
-            that is filled later.
+            that is filled later; `network`, the port of a proxy, if the plan has one.
+
+        channel: The stream to the host, which is handed the proxy's socket on it.
 
     Returns:
         Every level, in the order of `LEVELS`.
 
     Raises:
-        NotConfinedError: Files or the network would lie open to the session; or there can be no workspace.
+        NotConfinedError: Files or the network would lie open to the session; or there can be no workspace, or no proxy.
     """
     bounds: dict[str, Any] = config["limits"]
     workspace: dict[str, Any] = config.get("workspace") or {}
     quota: int = 0 if workspace.get("mounted") else workspace.get("quota", 0)
+    port: int = config["network"] if plan.network else 0
     levels: list[Level] = [Level("process", applied=True)]
     without = plan.without
 
@@ -188,6 +193,8 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
     else:  # only root's own privilege can make namespaces here, so it is given up afterwards
         entered, scratch = spaces(config["uid"] or None)
         user_and_limits()
+    if port:
+        _proxy(port, channel, possible=entered)
     own_uid = any(level.name == "uid" and level.applied for level in levels)
     _attempt(
         levels,
@@ -200,7 +207,7 @@ def confine(plan: Plan, config: dict[str, Any]) -> list[Level]:
     if quota:
         folders.append(namespaces.WORKSPACE)
     _no_privileges()
-    files_closed = _attempt(levels, "landlock", without, lambda: _landlock(plan, folders)) or not plan.root
+    files_closed = _attempt(levels, "landlock", without, lambda: _landlock(plan, folders, port)) or not plan.root
     closed = _attempt(levels, "seccomp", without, lambda: _filter(plan, paths=files_closed))
     if not without and not (closed or (files_closed and entered)):
         raise NotConfinedError(
@@ -228,9 +235,17 @@ def _workspace(quota: int, owner: int | None, files: int, *, possible: bool) -> 
     namespaces.mount_own(namespaces.WORKSPACE, quota, owner, files=files + 1)
 
 
+def _proxy(port: int, channel: int, *, possible: bool) -> None:
+    if not possible:
+        raise NotConfinedError("a way out to some hosts alone needs a network namespace, which cannot be had here")
+    network.offer(port, channel)
+
+
 def _filter(plan: Plan, *, paths: bool) -> str:
     if os.getpid() == 1 and paths:
         seccomp.install(plan.filter)
     else:
-        seccomp.install(seccomp.compiled(syscalls.machine(), os.getpid(), stack=plan.stack, paths=paths))
+        seccomp.install(
+            seccomp.compiled(syscalls.machine(), os.getpid(), stack=plan.stack, paths=paths, network=plan.network)
+        )
     return "" if paths else "no file can be opened at all, since nothing else confines files: only loaded modules work"

@@ -39,6 +39,19 @@ DEFAULT_PRELOAD = tuple(
 )
 """Modules of the standard library that most programs import; a session imports the others when it first needs them."""
 
+NETWORK_PRELOAD = ("http.client", "select", "selectors", "socket", "ssl", "urllib.error", "urllib.request")
+"""Those that programs need besides where they may send requests."""
+
+_CERTIFICATES = (
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+)
+"""Where systems keep the certificates of authorities, public all of them; never a folder with private keys."""
+
 _FOLDER = Path(__file__).resolve().parent
 _GUEST = _FOLDER.parent.parent / "guest" / "__init__.py"
 _BOOT = (
@@ -94,6 +107,8 @@ class Spawned:
         pid: The session's process id, for messages only: signals go through `pidfd`.
         pidfd: Descriptor of the session's process; readable once it has ended.
         levels: How it is confined, level by level.
+        network: Where connections of its programs to `config["network"]` arrive; None without a way out. The caller
+            closes it.
     """
 
     channel: socket.socket
@@ -101,6 +116,7 @@ class Spawned:
     pidfd: int
     levels: list[Level]
     _report: _Report
+    network: socket.socket | None = None
     _code: int | None = field(default=None, init=False)
     _owner: int = field(default_factory=os.getpid, init=False)
     """The process that started it: a fork of that inherits the descriptors, but the session is not its own."""
@@ -139,6 +155,24 @@ class Spawned:
         if self.pidfd >= 0:
             os.close(self.pidfd)
         self.pidfd = -1
+
+
+class _Certificates:
+    """What programs check servers' certificates against: what this interpreter would use.
+
+    Attributes:
+        paths: Files and folders.
+        environment: The variables that lead there, where the caller's own environment has them.
+    """
+
+    def __init__(self) -> None:
+        import ssl
+
+        found = ssl.get_default_verify_paths()
+        named = (found.cafile, found.capath, found.openssl_cafile, found.openssl_capath)
+        self.paths = [path for path in dict.fromkeys((*_CERTIFICATES, *named)) if path and os.path.exists(path)]
+        names = (found.openssl_cafile_env, found.openssl_capath_env)
+        self.environment = {name: os.environ[name] for name in names if name in os.environ}
 
 
 @cache
@@ -190,6 +224,7 @@ class Zygote:
         without: Levels to leave out (`harden.LEVELS`), to test the others.
         guest: The program of a session: a file with a function `serve(fd, config)`, or the `__init__.py` of a package.
         workspace: A folder that all its sessions can read, as `namespaces.WORKSPACE`.
+        network: Whether its sessions have a way out: to the port `config["network"]` of their own loopback interface.
     """
 
     def __init__(
@@ -200,12 +235,15 @@ class Zygote:
         without: Collection[str] = (),
         guest: Path = _GUEST,
         workspace: str | None = None,
+        network: bool = False,
     ) -> None:
         self.paths = tuple(paths) if paths is not None else third_party_paths()
         self.preload = tuple(preload)
         self.without = frozenset(without)
         self.guest = guest
         self.workspace = workspace
+        self.network = network
+        self._certificates = _Certificates() if network else None
         self.failed: dict[str, str] = {}
         """Modules that could not be imported beforehand, and why; known after the first `spawn`."""
         self._no_workspace = ""
@@ -256,6 +294,8 @@ class Zygote:
         Raises:
             SandboxUnavailableError: No session can be had, or not in time.
         """
+        if self._certificates is not None:
+            config = config | {"certificates": self._certificates.environment}
         request = json.dumps({"config": config}).encode()
         if len(request) > _MAX_MESSAGE:
             raise ValueError(f"a session's configuration takes {len(request)} bytes; at most {_MAX_MESSAGE} fit")
@@ -270,7 +310,8 @@ class Zygote:
                 guest_end.close()
                 os.close(report_end)
             levels = _read_levels(report, time.monotonic() + timeout)
-            return Spawned(channel, _pid_of(pidfd), pidfd, levels, report)
+            network = _take_listener(channel) if self.network else None
+            return Spawned(channel, _pid_of(pidfd), pidfd, levels, report, network)
         except BaseException:
             channel.close()
             report.close()
@@ -323,10 +364,14 @@ class Zygote:
         start = {
             "guest": str(self.guest),
             "paths": self.paths,
-            "libraries": [str(Path(sys.base_prefix, "lib"))],
+            "libraries": [
+                str(Path(sys.base_prefix, "lib")),
+                *(self._certificates.paths if self._certificates is not None else ()),
+            ],
             "preload": self.preload,
             "without": sorted(self.without),
             "workspace": self.workspace,
+            "network": self.network,
         }
         control.settimeout(60)
         itself = os.pidfd_open(os.getpid())
@@ -371,24 +416,30 @@ _shared_lock = threading.Lock()
 
 
 def zygote_for(
-    paths: Sequence[str] | None = None, preload: Iterable[str] = DEFAULT_PRELOAD, workspace: str | None = None
+    paths: Sequence[str] | None = None,
+    preload: Iterable[str] = DEFAULT_PRELOAD,
+    workspace: str | None = None,
+    *,
+    network: bool = False,
 ) -> Zygote:
     """The zygote of this process for one configuration.
 
     It lives until the interpreter ends; one with a workspace, as long as somebody holds it.
     """
-    key: tuple[Any, ...] = (None if paths is None else tuple(paths), tuple(preload))
+    if network:
+        preload = (*preload, *NETWORK_PRELOAD)
+    key: tuple[Any, ...] = (None if paths is None else tuple(paths), tuple(preload), network)
     if workspace is None:
         with _shared_lock:
             if key not in _shared:
-                _shared[key] = Zygote(paths, key[1])
+                _shared[key] = Zygote(paths, key[1], network=network)
             return _shared[key]
     found = os.stat(workspace)  # a folder that was made anew is another one
     key = (*key, workspace, found.st_dev, found.st_ino)
     with _shared_lock:
         zygote = _with_workspace.get(key)
         if zygote is None:
-            zygote = _with_workspace[key] = Zygote(paths, key[1], workspace=workspace)
+            zygote = _with_workspace[key] = Zygote(paths, key[1], workspace=workspace, network=network)
         return zygote
 
 
@@ -417,6 +468,16 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(payload)
     return (json.loads(data) if data else None), list(descriptors)
+
+
+def _take_listener(channel: socket.socket) -> socket.socket:
+    """The socket that a session sent ahead of everything else."""
+    channel.settimeout(1.0)
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
+    channel.settimeout(None)
+    if len(descriptors) != 1:
+        raise SandboxUnavailableError("a session did not hand its way out over")
+    return socket.socket(fileno=descriptors[0])
 
 
 def _read_levels(report: _Report, deadline: float) -> list[Level]:

@@ -23,7 +23,7 @@ _MAKE_CHAR, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK = 1 << 6, 1 << 9, 1 << 10, 1 << 
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _FILE_RIGHTS = _EXECUTE | _WRITE | _READ | _TRUNCATE | _IOCTL_DEV
 _READING = _READ | _READ_DIR  # without EXECUTE: a shared library can still be mapped, a program not started
-_TCP, _SCOPES = 3, 3
+_TCP, _CONNECT_TCP, _SCOPES = 3, 2, 3
 
 
 def abi() -> int:
@@ -42,12 +42,13 @@ def _file_rights(version: int) -> int:
     return rights
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str]) -> int:
+def restrict(readable: Iterable[str], writable: Iterable[str], connect: int = 0) -> int:
     """Allow this thread, and those that it starts, only what lies under the given paths; missing ones are left out.
 
     Args:
         readable: Files and folders that may be read.
         writable: Files and folders that may be read and written; in folders, files, folders and links may be made.
+        connect: The TCP port that may be connected to; 0 for none.
 
     Returns:
         The landlock version that was used.
@@ -66,6 +67,10 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> int:
             _add(ruleset, path, rights & _READING)
         for path in writable:
             _add(ruleset, path, writing)
+        if connect and version >= 4:
+            net_port = 2
+            rule = ctypes.create_string_buffer(struct.pack("=QQ", _CONNECT_TCP, connect), 16)
+            syscalls.call("landlock_add_rule", ruleset, net_port, ctypes.addressof(rule), 0)
         syscalls.call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

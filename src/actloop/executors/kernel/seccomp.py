@@ -87,6 +87,37 @@ def _all_zero(words: Iterable[Instruction], otherwise: int) -> list[Instruction]
     return [*body, (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, otherwise)]
 
 
+_NETWORK_OPTIONS = {6: (1, 4, 5, 6, 18), 1: (2, 9)}
+"""Options of sockets that clients set, by level: TCP_NODELAY, those of keep-alive, TCP_USER_TIMEOUT; SO_REUSEADDR,
+SO_KEEPALIVE. Not the sizes of buffers, which no limit of memory counts."""
+
+
+def _network() -> dict[str, list[Instruction]]:
+    """Calls of a session that has a way out: TCP over IPv4, as a client. Where to, its network namespace decides."""
+    deny = ERRNO | errno.EPERM
+    allowed, denied = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, deny)
+    options: list[Instruction] = [_argument(1)]
+    for level, names in _NETWORK_OPTIONS.items():
+        tests = [_argument(2), *_one_of(names, deny)]
+        options += [(_EQUAL, 0, len(tests), level), *tests]
+    return {
+        "socket": [
+            _argument(0),
+            (_EQUAL, 0, 7, 2),
+            _argument(1),
+            (_AND, 0, 0, 0xF),
+            (_EQUAL, 0, 4, 1),
+            _argument(2),
+            (_EQUAL, 1, 0, 0),
+            (_EQUAL, 0, 1, 6),
+            allowed,
+            denied,
+        ],
+        "connect": [allowed],
+        "setsockopt": [*options, denied],
+    }
+
+
 def _conditional(pid: int, stack: int) -> dict[str, list[Instruction]]:
     """Calls whose arguments decide; each body ends in a return on every way."""
     deny = ERRNO | errno.EPERM
@@ -176,7 +207,7 @@ def _returning(numbers: Iterable[int], verdict: int) -> list[Instruction]:
     return body
 
 
-def program(architecture: str, pid: int, *, stack: int, paths: bool = True) -> list[Instruction]:
+def program(architecture: str, pid: int, *, stack: int, paths: bool = True, network: bool = False) -> list[Instruction]:
     """The filter for one session.
 
     Args:
@@ -184,6 +215,7 @@ def program(architecture: str, pid: int, *, stack: int, paths: bool = True) -> l
         pid: The session's process id as the session itself sees it: the only one that it may send signals to.
         stack: An address below the main thread's stack and above everything else; 0 when it is not known.
         paths: Whether calls that take a path are allowed; False where nothing else confines files.
+        network: Whether it may be a client of TCP, in a network namespace that leads nowhere but to the proxy.
     """
     table = syscalls.NUMBERS[architecture]
     code: list[Instruction] = [
@@ -195,7 +227,7 @@ def program(architecture: str, pid: int, *, stack: int, paths: bool = True) -> l
     if architecture == "x86_64":
         code += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, KILL)]  # the x32 numbering of the same calls
     code += [(_AT_LEAST, 0, 1, syscalls.LAST_KNOWN + 1), (_RETURN, 0, 0, ERRNO | errno.ENOSYS)]
-    for name, body in _conditional(pid, stack).items():
+    for name, body in (_conditional(pid, stack) | (_network() if network else {})).items():
         code += [(_EQUAL, 0, len(body), table[name]), *body]
     free = _FREE.split() + (_PATHS.split() if paths else [])
     code += _returning((table[name] for name in free if name in table), ALLOW)
@@ -206,9 +238,9 @@ def program(architecture: str, pid: int, *, stack: int, paths: bool = True) -> l
     return code
 
 
-def compiled(architecture: str, pid: int, *, stack: int, paths: bool = True) -> bytes:
+def compiled(architecture: str, pid: int, *, stack: int, paths: bool = True, network: bool = False) -> bytes:
     """The filter as an array of `struct sock_filter`; arguments are those of `program`."""
-    code = program(architecture, pid, stack=stack, paths=paths)
+    code = program(architecture, pid, stack=stack, paths=paths, network=network)
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 

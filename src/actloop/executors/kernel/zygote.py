@@ -7,12 +7,12 @@ Messages on its control socket are JSON, one a packet; descriptors travel beside
 
     host                                        zygote
     {guest, paths, preload, without,
-     workspace} + pidfd
+     workspace, network} + pidfd
                                                 {ready, failed, workspace} or {error}
     {config} + channel, report                  {} + pidfd of the session, or {error}
 
-A session writes its levels, or why it could not be confined, to its report; when it has ended, the zygote adds its
-status.
+A session that has a way out sends the host a listening socket on its channel, before everything else. It writes its
+levels, or why it could not be confined, to its report; when it has ended, the zygote adds its status.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from . import harden, limits, namespaces, seccomp, syscalls
+from . import harden, limits, namespaces, network, seccomp, syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,12 +200,15 @@ def _confine(plan: harden.Plan, config: dict[str, Any]) -> None:
     os.umask(0o077)
     os.environ.clear()
     _thread.stack_size(_THREAD_STACK)
-    levels = harden.confine(plan, config)
+    levels = harden.confine(plan, config, _CHANNEL)
     if plan.pid and os.getppid() != plan.zygote:
         raise harden.NotConfinedError("the zygote died before this process had asked to die with it")
     scratch = next(level.applied for level in levels if level.name == "scratch")
     home = namespaces.SCRATCH if scratch else "/"
     os.environ.update({"HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "TZ": "UTC"})
+    if plan.network:
+        os.environ.update(network.environment(config["network"]) | config["certificates"])
+        network.adapt_libraries()
     _write(_REPORT, {"levels": levels})
     os.close(_REPORT)
     if plan.proc >= 0:
@@ -352,8 +355,9 @@ def _prepare(control: _socket.socket, host: int, start: dict[str, Any]) -> tuple
         data=limits.data_bytes(status),
         space=limits.space_bytes(status),
         stack=stack,
-        filter=seccomp.compiled(syscalls.machine(), 1, stack=stack),
+        filter=seccomp.compiled(syscalls.machine(), 1, stack=stack, network=start["network"]),
         zygote=os.getpid(),
+        network=start["network"],
     )
     zygote = _Zygote(control, guest, plan, isolation.pid_namespace)
     if not isolation.no_namespaces:

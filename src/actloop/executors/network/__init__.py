@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from actloop.executors.network.policy import DEFAULT_BUDGET, NetworkPolicy
+from actloop.executors.network.policy import NetworkPolicy
 from actloop.executors.network.proxy import SessionProxy
 
-__all__ = ["DEFAULT_BUDGET", "NetworkPolicy", "SessionProxy"]
+__all__ = ["NetworkPolicy", "SessionProxy"]

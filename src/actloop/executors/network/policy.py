@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     Resolve = Callable[[str, int], Sequence[str]]
 
-DEFAULT_BUDGET = 32 * 1024 * 1024
-"""Bytes that the requests of one session may exchange with the outside, both ways together, unless told otherwise."""
-
 MAX_REQUESTS = 10_000
 """Requests of one session; what a program asks for beyond them is refused and not noted any more."""
 
@@ -146,9 +143,7 @@ class NetworkPolicy:
         ValueError: An entry cannot be read; or the budget is no positive number.
     """
 
-    def __init__(
-        self, allow_hosts: Iterable[str], budget: int | None = DEFAULT_BUDGET, *, resolve: Resolve = system_resolve
-    ) -> None:
+    def __init__(self, allow_hosts: Iterable[str], budget: int | None, *, resolve: Resolve = system_resolve) -> None:
         if isinstance(allow_hosts, str):
             raise ValueError(f"allow_hosts is a list of hosts, not one text: write [{allow_hosts!r}]")
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget <= 0):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from actloop.executors.network.policy import NetworkPolicy
     from actloop.executors.session import Request
 
-PORT = 3128
-"""The port of the sandbox's loopback interface on which programs find the proxy."""
-
 MAX_CONNECTIONS = 64
 """Connections of one session that are served at once; the next ones wait, or are turned away."""
 
