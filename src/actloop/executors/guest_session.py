@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import InterpreterError, ProtocolError
+from actloop.executors import snapshots
 from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from actloop.executors.network import SessionProxy
     from actloop.executors.protocol import Event
-    from actloop.executors.session import RemoteTool, Request, Waiter
+    from actloop.executors.session import RemoteTool, Request, Snapshot, Waiter
 
 GRACE = 0.03
 """Seconds between the interrupt at a snippet's deadline and the kill."""
@@ -78,13 +79,16 @@ class GuestSession(Session):
     Args:
         process: The guest, just started.
         limits: What it is held to.
+        kind: What kind of sandbox it is; snapshots are restored in their own kind only.
     """
 
-    def __init__(self, process: GuestProcess, limits: SandboxLimits) -> None:
+    def __init__(self, process: GuestProcess, limits: SandboxLimits, kind: str = "") -> None:
+        self.limits = limits
+        self.kind = kind
+        self.python = ""
         self._process = process
         self._channel = process.channel
         self._channel.setblocking(False)
-        self._limits = limits
         self._protocol = HostProtocol(limits)
         self._lock = threading.RLock()
         self._unsent = bytearray()
@@ -115,6 +119,7 @@ class GuestSession(Session):
         if not isinstance(event, Ready):
             self.close()
             raise ProtocolError("The sandbox did not start")
+        self.python = event.python
 
     async def define(
         self, waiter: Waiter, *, tools: Sequence[RemoteTool] = (), variables: Mapping[str, Any] | None = None
@@ -132,12 +137,12 @@ class GuestSession(Session):
                 raise InterpreterError("The sandbox is closed; open a new session.")
             frame = self._protocol.run(code)
             self._snippet += 1
-            self._left = self._limits.wall
+            self._left = self.limits.wall
             self._timed_out = self._stopped = self._interrupted = False
-            self._overran = f"The code ran longer than {self._limits.wall or 0:g} seconds"
-            used = self._process.cpu_time() if self._left is not None or self._limits.cpu is not None else None
+            self._overran = f"The code ran longer than {self.limits.wall or 0:g} seconds"
+            used = self._process.cpu_time() if self._left is not None or self.limits.cpu is not None else None
             self._wall, self._cpu = time.monotonic(), used
-            self._cpu_end = None if used is None or self._limits.cpu is None else used + self._limits.cpu
+            self._cpu_end = None if used is None or self.limits.cpu is None else used + self.limits.cpu
         await self._send(frame, waiter)
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
@@ -167,6 +172,14 @@ class GuestSession(Session):
         """The guest's variables: what cannot be encoded as `guest.Opaque`; tools and modules are left out."""
         return await self.ask("read", waiter)
 
+    async def snapshot(self, waiter: Waiter) -> Snapshot:
+        """As in `Session`."""
+        return await snapshots.take(self, waiter)
+
+    async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
+        """As in `Session`."""
+        await snapshots.give(self, snapshot, waiter)
+
     async def ask(self, what: str, waiter: Waiter, **details: Any) -> Any:
         """Have the guest do something between two snippets; what it answers is untrusted.
 
@@ -179,13 +192,17 @@ class GuestSession(Session):
             InterpreterError: It could not be done; or the guest died of it, or took longer than a snippet may, and the
                 session is lost.
         """
+        return await self.ask_within((self.limits.wall or START,), what, waiter, details)
+
+    async def ask_within(self, alarms: Sequence[float], what: str, waiter: Waiter, details: Mapping[str, Any]) -> Any:
+        """As `ask`, with the guest interrupted each time so many seconds have passed, and ended after the last time."""
         if not self._alive:
             raise InterpreterError("The sandbox is closed; open a new session.")
         with self._lock:
             frame = self._protocol.ask(what, details)
         try:
             await self._send(frame, waiter)
-            event = await self._next(waiter, time.monotonic() + (self._limits.wall or START))
+            event = await self._alarmed(waiter, alarms)
         except BaseException:
             self.close()  # what the guest is doing is not known any more
             raise
@@ -197,6 +214,15 @@ class GuestSession(Session):
         if event.error is not None:
             raise InterpreterError(event.error)
         return event.value
+
+    async def _alarmed(self, waiter: Waiter, alarms: Sequence[float]) -> Event | None:
+        start = time.monotonic()
+        for seconds in alarms:
+            event = await self._next(waiter, start + seconds)
+            if event is not None:
+                return event
+            self._process.signal(signal.SIGUSR1)
+        return await self._next(waiter, time.monotonic() + GRACE)
 
     def interrupt(self) -> None:
         """As in `Session`."""
@@ -324,7 +350,7 @@ class GuestSession(Session):
         self._timed_out = True
         self._left = GRACE
         if not late:
-            self._overran = f"The code used more than {self._limits.cpu:g} seconds of processor time"
+            self._overran = f"The code used more than {self.limits.cpu:g} seconds of processor time"
         self._process.signal(signal.SIGUSR1)
 
     async def _next(self, waiter: Waiter, until: float) -> Event | None:
@@ -412,7 +438,7 @@ class GuestSession(Session):
                 self._paused = False
                 self._process.resume()
             left = self._left if self._protocol.state == "running" else None
-        until = time.monotonic() + (left if left is not None else self._limits.wall or START)
+        until = time.monotonic() + (left if left is not None else self.limits.wall or START)
         while self._flush():
             rest = until - time.monotonic()
             if rest <= 0:
@@ -425,7 +451,7 @@ class GuestSession(Session):
     def _read_ahead(self) -> bool:
         """Read what a guest sends that does not read itself, so that two full streams do not block; True if it did."""
         before = self._protocol.waiting
-        return before < 2 * self._limits.value and self._take_in() and self._protocol.waiting > before
+        return before < 2 * self.limits.value and self._take_in() and self._protocol.waiting > before
 
     def _flush(self) -> bool:
         """Write what fits; True while something is left."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import InterpreterError
+from actloop.executors.snapshots import Snapshot as Snapshot  # noqa: TC001 - its place is here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,25 +64,6 @@ class SandboxLimits:
     processes: int | None = 64
     disk: int | None = 16 * 1024 * 1024
     value: int = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The variables, functions and imports of a session at one moment; `Session.restore` gives them to another.
-
-    Attributes:
-        kind: What kind of sandbox it was taken in; it can be restored in this kind only.
-        python: Version of Python there, as "3.11.7".
-        data: For the guest alone. The host never looks into it: it may do anything when it is loaded.
-        names: The variables that it holds.
-        left_out: Why a variable could not be taken, by its name.
-    """
-
-    kind: str
-    python: str
-    data: bytes
-    names: tuple[str, ...] = ()
-    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

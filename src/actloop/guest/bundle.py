@@ -12,7 +12,8 @@ from pathlib import Path
 MODULES = (
     *("wire", "values", "encoders", "library_encoders", "dispatch", "encode"),
     *("decoders", "library_decoders", "decode", "framing"),
-    *("imports", "interrupts", "channel", "plain", "tools", "streams", "hints", "failures", "session"),
+    *("imports", "interrupts", "channel", "plain", "tools", "streams", "hints", "failures"),
+    *("steps", "pickling", "snapshots", "session"),
 )
 """What goes into the file, each module after those that it needs while it is loaded."""
 

@@ -101,7 +101,7 @@ class Imports:
         import builtins
 
         self.allowed = list(allowed)
-        self._known: set[str] = set()
+        self.known: set[str] = set()
         self._tools = tools
         self._network = network
         self._import = builtins.__import__
@@ -115,9 +115,9 @@ class Imports:
         level: int = 0,
     ) -> Any:
         # A module written in C that needs another (datetime: _strptime) passes a list where statements pass a tuple.
-        if level == 0 and name not in self._known and type(fromlist) is not list:
+        if level == 0 and name not in self.known and type(fromlist) is not list:
             if allows_import(name, self.allowed):
-                self._known.add(name)
+                self.known.add(name)
             elif not self._permits(name, fromlist or ()):
                 raise self._refusal(name)
         return self._import(name, globals, locals, cast("Sequence[str]", fromlist or ()), level)

@@ -8,11 +8,13 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .channel import Channel, Line, Ticket
-from .failures import STEP, describe
+from .failures import describe
 from .framing import pack
 from .imports import BASE_BUILTIN_MODULES, Imports
 from .interrupts import Gate, SnippetStopped, TimeUp
 from .plain import PlainLine
+from .snapshots import Snapshots
+from .steps import Steps
 from .streams import NoInput, Output, Writer, no_input
 from .tools import Tool, error_from_host
 from .values import EncodeError, Opaque, safe_repr
@@ -36,7 +38,6 @@ class Guest:
 
     def __init__(self, read_fd: int, write_fd: int, config: Mapping[str, Any]) -> None:
         import builtins
-        import linecache
         import types
 
         self._gate = Gate(config.get("wall"), config.get("cpu"))
@@ -46,8 +47,7 @@ class Guest:
         self._channel = Channel(line, int(config.get("value", MAX_VALUE)), self._gate)
         self._output = Output(self._channel, self._gate, int(config.get("output", 50_000)))
         self._gate.before_end = self._output.flush_if_free
-        self._lines = linecache
-        self._steps = 0
+        self._steps = Steps()
         self._loop: Any = None
         self.tools: dict[str, Tool] = {}
         module = types.ModuleType("__main__")
@@ -63,7 +63,8 @@ class Guest:
             known[name] = sys.exit
         self.names["__builtins__"] = self.builtins = known
         self.importable = imports.allowed
-        self.duties: dict[str, Callable[[dict[str, Any]], Any]] = {"read": self._read}
+        snapshots = Snapshots(self, self._steps, self._gate, self._output)
+        self.duties: dict[str, Callable[[dict[str, Any]], Any]] = {"read": self._read, **snapshots.duties()}
 
     def run_forever(self) -> NoReturn:
         """Obey the host until it closes the stream."""
@@ -125,9 +126,7 @@ class Guest:
     # ---- a snippet
 
     def _run(self, source: str) -> None:
-        self._steps += 1
-        name = f"{STEP}{self._steps}>"
-        self._lines.cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
+        name = self._steps.add(source)
         self._channel.begin()
         self._output.begin()
         frame: bytes | None = None

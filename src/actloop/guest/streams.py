@@ -138,6 +138,10 @@ class Output:
         self._left = self._limit
         self._last = self._clock()
 
+    def mute(self) -> None:
+        """Drop what is printed before the next snippet begins."""
+        self._left = -1
+
     def put(self, text: str) -> None:
         if self._left < 0:
             return

@@ -42,7 +42,7 @@ class Tool:
 
     def __init__(self, guest: Guest, name: str, is_async: bool, signature: str) -> None:
         self._guest = guest
-        self._is_async = is_async
+        self.is_async = is_async
         self.__name__ = self.__qualname__ = name
         self.__doc__ = signature or None
 
@@ -50,9 +50,11 @@ class Tool:
         return f"<tool {self.__name__}>"
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if self.__name__ not in self._guest.tools:  # it came with a snapshot
+            raise NameError(f"there is no tool {self.__name__!r} in this session")
         asyncio = sys.modules.get("asyncio")
         loop: Any = asyncio._get_running_loop() if asyncio is not None else None  # type: ignore[attr-defined]
-        if loop is not None and self._is_async:
+        if loop is not None and self.is_async:
             return self._guest.call_async(loop, self.__name__, args, kwargs)
         return self._guest.call(self.__name__, args, kwargs, concurrent=loop is not None)
 
