@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import copy
 import dataclasses
 import inspect
 import os
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from actloop.executors.network import NetworkPolicy, SessionProxy
-    from actloop.executors.session import Session, Waiter
+    from actloop.executors.session import Session, Snapshot, Waiter
 
 MAX_EXECUTION_TIME_SECONDS = 30
 """Seconds that a program may run unless told otherwise."""
@@ -100,6 +101,13 @@ class GuestExecutor(PythonExecutor):
 
     networked: ClassVar[bool] = False
     """Whether this kind of executor can let programs reach some hosts and nothing else."""
+
+    kind: ClassVar[str] = ""
+    """What kind of sandbox this is: snapshots are restored in their own kind only. By default, the class."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.kind = cls.kind or cls.__name__
 
     def __init__(
         self,
@@ -213,11 +221,12 @@ class GuestExecutor(PythonExecutor):
             SandboxUnavailableError: This machine cannot isolate it.
         """
 
-    async def open_session(self, waiter: Waiter) -> Session:
-        """A fresh session without variables, for a run.
+    async def open_session(self, waiter: Waiter, snapshot: Snapshot | None = None) -> Session:
+        """A fresh session for a run: without variables, or with those of a snapshot.
 
         Raises:
             SandboxUnavailableError: This machine cannot isolate code.
+            InterpreterError: The snapshot cannot be restored.
         """
         config: dict[str, Any] = {
             "value": self.limits.value,
@@ -229,9 +238,11 @@ class GuestExecutor(PythonExecutor):
         }
         if self.network is not None:
             config |= {"network": PROXY_PORT, "hosts": self.network.listed}
-        session = GuestSession(await _in_thread(lambda: self.spawn(config), waiter), self.limits)
+        session = GuestSession(await _in_thread(lambda: self.spawn(config), waiter), self.limits, self.kind)
         try:
             await session.wait_ready(waiter)
+            if snapshot is not None:
+                await session.restore(snapshot, waiter)
         except BaseException:
             session.close()
             raise
@@ -328,6 +339,51 @@ class GuestExecutor(PythonExecutor):
                 with contextlib.suppress(InterpreterError):  # a program runs in it just now
                     values |= _named(run_now(session.read(self._waiter)))
             return {"__name__": "__main__", **values, "_print_outputs": self._logs}
+
+    def snapshot(self) -> Snapshot:
+        """The variables of this executor's own session as they are now; its `left_out` says what could not be taken.
+
+        Raises:
+            InterpreterError: They cannot be taken.
+        """
+        with self._lock:
+            return run_now(run_now(self._own_session()).snapshot(self._waiter))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Give this executor's own session the variables of a snapshot.
+
+        They come to those that it has, and replace those of the same names; its tools stay as they are. Everything
+        that is restored is a copy, of a class, too: it is not the class of objects that were there before.
+
+        Raises:
+            InterpreterError: The snapshot is of another kind of executor or another version of Python, or damaged:
+                nothing has changed then.
+        """
+        with self._lock:
+            run_now(run_now(self._own_session()).restore(snapshot, self._waiter))
+
+    def fork(self) -> Self:
+        """An executor of the same settings, whose own session begins with copies of the variables of this one's.
+
+        What a snapshot leaves out, it lacks. What is done in one of the two is not seen in the other; the tools are the
+        same. Close both.
+
+        Raises:
+            InterpreterError: The variables cannot be taken.
+        """
+        with self._lock:
+            other = copy.copy(self)
+            other._lock = threading.RLock()
+            other._session = other._opened = None
+            other._tools, other._variables = self._tools.copy(), self._variables.copy()
+            snapshot = self.snapshot() if self._session is not None and self._session.alive else None
+        if snapshot is not None:
+            try:
+                other.restore(snapshot)
+            except BaseException:
+                other.cleanup()
+                raise
+        return other
 
     def cleanup(self) -> None:
         """End this executor's own session; idempotent. A later call starts another."""
