@@ -44,6 +44,9 @@ EXAMPLES: list[events.Event] = [
     events.CallObserved(id="call_1", observation="1, 2", stored="image.png"),
     events.CallsFinished(answered=True),
     events.ProgramFinished(id="program_1", output=3, logs="out"),
+    events.NetworkRequested(
+        host="api.example.org", port=443, method="CONNECT", address="192.0.2.1", sent=3, received=4, seconds=0.5
+    ),
     events.SnapshotTaken(reference="sha256:00", size=3, left_out=["f"]),
     events.StepFinished(number=1, observation="o", error_kind="AgentParsingError", error="e"),
     events.RunFinished(state="success", answer=3, usage=TokenUsage(1, 2)),

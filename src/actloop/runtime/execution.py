@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from actloop.tools.render import signature
 from actloop.values import events
 
 if TYPE_CHECKING:
+    from actloop.executors.session import Request
     from actloop.memory.fold import StreamItem
     from actloop.runtime.ports import Handle, Port
     from actloop.runtime.run import Run
@@ -67,13 +70,27 @@ async def prepare(run: Run, port: Port) -> None:
 async def open_session(run: Run, port: Port) -> Session:
     """The run's session: the one it has, or a fresh one that knows the tools and variables."""
     if run.session is not None and run.session.alive:
+        _observe(run, run.session)
         return run.session
     run.close()
     session: Session = await run.executor.open_session(port)
+    _observe(run, session)
     run.session = session
     run.sent = {}
     await define(run, session, port)
     return session
+
+
+def _observe(run: Run, session: Session) -> None:
+    """Note the requests that a session's programs make as facts of this run."""
+    noting = weakref.ref(run)  # the session's proxy would else keep the run, and with it the session, for ever
+
+    def note(request: Request) -> None:
+        noted = noting()
+        if noted is not None:
+            noted.emit(events.NetworkRequested(**dataclasses.asdict(request)))
+
+    session.observe(note)
 
 
 async def define(run: Run, session: Session, port: Port) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OUTPUT_LINES = 60
 OUTPUT_CHARACTERS = 8_000
+REQUEST_LINES = 20
 _OPENING = re.compile(r"(?:<code>|<[a-z_]*(?:code|tool)[a-z_]*>|```\w*|\bCode:)\s*$", re.IGNORECASE)
 _THOUGHT = re.compile(r"^\s*(?:Thought:|\*\*Thought:?\*\*:?)\s*", re.IGNORECASE)
 
@@ -44,6 +45,8 @@ class TerminalScreen:
         self._observed: list[str] = []
         self._output = _Output(self)
         self._pieces = _Output(self, "cyan")
+        self._requests: list[events.NetworkRequested] = []
+        self._requested = 0
         self._broken = False
         self._whose = ""
 
@@ -96,6 +99,10 @@ class TerminalScreen:
                     self._block(event.thought)
             case events.CallObserved():
                 self._show_observation(event)
+            case events.NetworkRequested():
+                self._requested += 1
+                if self._requested <= REQUEST_LINES:
+                    self._requests.append(event)
             case events.ProgramFinished():
                 self._finish_program(event)
             case events.StepFinished():
@@ -165,6 +172,19 @@ class TerminalScreen:
             told = f"{event.error_kind}: {event.error}" if event.error_kind else repr(event.result)
             self._block(_short(f"← {told}"), "dim")
 
+    def _show_requests(self) -> None:
+        """The requests of programs, held until nothing else is being printed."""
+        requests, self._requests = self._requests, []
+        for request in requests:
+            what = f"{request.method} {request.host}:{request.port}" if request.host else "a request"
+            if request.refused:
+                self._block(_short(f"network: {what} was refused: {request.refused}"), "dim")
+            else:
+                self._block(f"network: {what} · {request.sent:,} bytes out, {request.received:,} in", "dim")
+        if self._requested > REQUEST_LINES:
+            self._block(f"network: {self._requested - REQUEST_LINES:,} more requests", "dim")
+        self._requested = 0
+
     def _show_observation(self, event: events.CallObserved) -> None:
         """What the model is shown of a call; an answer is shown at the end of the run."""
         if not event.answered:
@@ -176,6 +196,7 @@ class TerminalScreen:
         if not self._output.begun:
             self._output.add(event.logs)
         self._output.end()
+        self._show_requests()
         if event.output is not None and not event.answered and event.error_kind is None:
             self.bar(f"= {_shown(event.output)}", "green")
         if event.lost:
@@ -183,6 +204,7 @@ class TerminalScreen:
 
     def _finish_step(self, event: events.StepFinished) -> None:
         self._live_reply().end()
+        self._show_requests()
         usage, self._usage = self._usage, None
         unread = self._take_reply()
         if unread and event.error_kind is not None and event.error_kind != "AgentMaxStepsError":

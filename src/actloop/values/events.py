@@ -210,6 +210,31 @@ class ProgramFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRequested(Event):
+    """A program's request to the network ended, or was refused. It may come after the program, or even the run, ended.
+
+    Attributes:
+        host: The name or address that was asked for; empty for a request that could not be read.
+        port: Its port.
+        method: The HTTP method; CONNECT for an encrypted connection, of which nothing more is seen.
+        address: The address that was connected to; empty when none was.
+        refused: Why it was refused; empty when it was not.
+        sent: Bytes that left.
+        received: Bytes that came back.
+        seconds: From the request to its end.
+    """
+
+    host: str
+    port: int
+    method: str
+    address: str = ""
+    refused: str = ""
+    sent: int = 0
+    received: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken(Event):
     """A snapshot of the sandbox was stored; `reference` names it (`sha256:...`), `size` is in bytes."""
 
