@@ -8,6 +8,7 @@ import pytest
 from tests.attacks.boundary import Boundary
 from tests.attacks.corpus import FAMILIES
 from tests.attacks.host import Host
+from tests.attacks.table import NOT_TRIED, PAGE, columns, read, sizes, table_of
 from tests.executors.contract.kit import EXECUTORS, Subject
 
 if TYPE_CHECKING:
@@ -55,3 +56,14 @@ def attacks_of(name: str) -> list[Any]:
 @pytest.mark.parametrize(("subject", "name"), PAIRS, indirect=["subject"], scope="module")
 def test_family(name: str, boundary: Boundary) -> None:
     assert boundary.attack_all(attacks_of(name)) == {}
+
+
+def test_the_documentation_shows_the_present_corpus_against_every_executor() -> None:
+    told = read(table_of(PAGE.read_text()))
+    assert list(told) == columns()
+    for name, column in told.items():
+        tried = EXECUTORS[name].attacks
+        for family, size in sizes().items():
+            expected = f"{size} / {size}" if tried is None or family in tried else NOT_TRIED
+            assert column[family] == expected, f"{name}, {family}: make the table anew"
+    assert sum(sizes().values()) >= 200
