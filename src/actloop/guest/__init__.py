@@ -7,6 +7,7 @@ machine as this package, elsewhere as the one file that `bundle.source` makes of
 - `encode`, `decode` with their helpers: the value codec, and `framing`: messages as bytes; all without I/O, shared
   with the host;
 - `interrupts`, `channel`, `plain`, `streams`, `tools`, `imports`, `hints`, `failures`: the parts of the guest;
+- `multiplex`, `keeper`: what starts and keeps the guest where the host has one stream to the sandbox and nothing else;
 - `session`: the guest. `serve` runs it on an open stream, `main` on standard input and output.
 
 The host gets the codec from here; the guest itself is loaded when it is first asked for. Importing has no side effects.

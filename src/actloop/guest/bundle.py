@@ -6,14 +6,21 @@ The file runs under any CPython from 3.11 on: `python guest.py [configuration as
 from __future__ import annotations
 
 import ast
+import binascii
+import json
+import zlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MODULES = (
     *("wire", "values", "encoders", "library_encoders", "dispatch", "encode"),
     *("decoders", "library_decoders", "decode", "framing"),
-    *("imports", "interrupts", "channel", "plain", "tools", "streams", "hints", "failures"),
-    *("steps", "pickling", "snapshots", "session"),
+    *("imports", "interrupts", "channel", "plain", "tools", "streams", "files", "hints", "failures"),
+    *("steps", "pickling", "snapshots", "multiplex", "keeper", "session"),
 )
 """What goes into the file, each module after those that it needs while it is loaded."""
 
@@ -31,6 +38,22 @@ if TYPE_CHECKING:
 if __name__ == "__main__":
     main()
 '''
+
+BOOT = """
+import binascii, os, sys, zlib
+def take(count):
+    data = b""
+    while len(data) < count:
+        part = os.read(0, count - len(data))
+        if not part:
+            os._exit(75)
+        data += part
+    return data
+source, _, options = zlib.decompress(binascii.a2b_base64(take(int(take(8))))).partition(b"\\0")
+sys.argv = ["guest.py", "--keep", options.decode()]
+exec(compile(source, "guest.py", "exec"))
+""".strip()
+"""A program for `python -I -c` that starts a keeper without any file: it reads first what `boot` gives, then frames."""
 
 
 @cache
@@ -58,6 +81,16 @@ def source() -> str:
         type_imports="\n".join(f"    {line}" for line in sorted(type_imports)),
         parts="\n\n\n".join(parts) + "\n",
     )
+
+
+def boot(options: Mapping[str, Any]) -> bytes:
+    """What `BOOT` reads from its standard input before anything else; plain ASCII.
+
+    Args:
+        options: Those of `guest.keeper.Keeper`.
+    """
+    text = binascii.b2a_base64(zlib.compress(f"{source()}\0{json.dumps(options)}".encode()), newline=False)
+    return b"%08d" % len(text) + text
 
 
 def _imports(node: ast.stmt) -> set[str]:

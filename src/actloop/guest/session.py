@@ -8,10 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .channel import Channel, Line, Ticket
+from .files import Files
 from .failures import describe
 from .framing import pack
 from .imports import BASE_BUILTIN_MODULES, Imports
 from .interrupts import Gate, SnippetStopped, TimeUp
+from .keeper import keep
 from .plain import PlainLine
 from .snapshots import Snapshots
 from .steps import Steps
@@ -65,6 +67,9 @@ class Guest:
         self.importable = imports.allowed
         snapshots = Snapshots(self, self._steps, self._gate, self._output)
         self.duties: dict[str, Callable[[dict[str, Any]], Any]] = {"read": self._read, **snapshots.duties()}
+
+        if "workspace" in config:
+            self.duties |= Files(config["workspace"], self._channel.limit).duties
 
     def run_forever(self) -> NoReturn:
         """Obey the host until it closes the stream."""
@@ -330,7 +335,12 @@ def serve(read_fd: int, config: Mapping[str, Any], write_fd: int | None = None) 
 
 
 def main() -> NoReturn:
-    """Serve on standard input and output; the first argument may hold the configuration as JSON."""
+    """Serve on standard input and output; the first argument may hold the configuration as JSON.
+
+    With `--keep` before it, it holds the options of a `keeper.Keeper`, under which a guest is started.
+    """
+    if sys.argv[1:2] == ["--keep"]:
+        keep(sys.argv[2], serve)
     read_fd, write_fd = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):

@@ -1,0 +1,88 @@
+"""Ends what cannot be ended at once, such as containers: in its own threads, and surely before the interpreter ends."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+AT_EXIT = 15.0
+"""Seconds that the end of the interpreter waits at most."""
+
+
+class Reaper:
+    """Does things that may block, in the order in which they come, in a few threads that live on.
+
+    Args:
+        workers: Threads at most.
+    """
+
+    def __init__(self, workers: int = 8) -> None:
+        self._workers = workers
+        self._renew()
+
+    def _renew(self) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Condition()
+        self._threads = self._idle = self._open = 0
+
+    def put(self, act: Callable[[], None]) -> None:
+        """Have something done soon; what it raises is logged."""
+        with self._lock:
+            self._open += 1
+            self._queue.put(act)
+            if self._idle < self._queue.qsize() and self._threads < self._workers:
+                thread = threading.Thread(target=self._work, name="actloop-reaper", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter ends: `flush` does the rest
+                    return
+                self._threads += 1
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            act = self._queue.get()
+            with self._lock:
+                self._idle -= 1
+            self._do(act)
+
+    def _do(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            _log.warning("Something could not be cleaned up: %s: %s", type(error).__name__, error)
+        finally:
+            with self._lock:
+                self._open -= 1
+                self._lock.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all is done, and help; False when the time passed first."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            try:
+                act = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            self._do(act)
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._open, max(0.0, until - time.monotonic()))
+
+
+REAPER = Reaper()
+"""The one that all executors share."""
+
+atexit.register(REAPER.flush, AT_EXIT)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=REAPER._renew)  # pyright: ignore[reportPrivateUsage]
