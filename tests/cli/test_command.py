@@ -304,7 +304,11 @@ def test_doctor_tells_what_holds() -> None:
     done = actloop("doctor", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == (0 if found["isolated"] else 1)
-    assert {"sandbox", "model", "journal", "extras"} <= set(found)
+    assert {"sandbox", "executors", "model", "journal", "extras"} <= set(found)
+    executors = {item["name"]: item for item in found["executors"]}
+    assert list(executors) == ["local", "docker", "wasm", "monty", "e2b", "modal", "blaxel"]
+    assert executors["local"]["ok"] == found["isolated"]
+    assert all(item["detail"] == "ready" if item["ok"] else "\n" not in item["detail"] for item in executors.values())
     text = actloop("doctor")
     assert text.returncode == done.returncode
     assert "seccomp" in text.stdout

@@ -32,6 +32,12 @@ EXTRAS = {
     "images": ("PIL",),
     "audio": ("soundfile",),
     "langchain": ("langchain_core",),
+    "docker": ("docker",),
+    "wasm": ("deno",),
+    "monty": ("pydantic_monty",),
+    "e2b": ("e2b",),
+    "modal": ("modal",),
+    "blaxel": ("blaxel",),
 }
 
 
@@ -118,6 +124,7 @@ def doctor(as_json: bool) -> int:
     isolated = can_isolate(sandbox)
     groups: dict[str, Sequence[Any]] = {
         "Sandbox": sandbox,
+        "Executors": _executors(),
         "Model": [_model()],
         "Journal": [_journal()],
         "Extras": [_extra(name, modules) for name, modules in EXTRAS.items()],
@@ -159,6 +166,23 @@ def print_findings(groups: dict[str, Sequence[Any]], isolated: bool) -> None:
         else "Model-written code cannot be isolated here: it is refused."
     )
     console.print(Text(verdict, "bold green" if isolated else "bold red"))
+
+
+def _executors() -> list[Finding]:
+    """Whether programs can run in each executor, or the one thing that is missing."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from actloop.executors.registry import NAMES, executor_class
+
+    def missing(name: str) -> str:
+        try:
+            return executor_class(name).why_unavailable()
+        except Exception as error:  # a broken package of a service's must not hide what else is here
+            return f"{type(error).__name__}: {error}"
+
+    with ThreadPoolExecutor(len(NAMES)) as pool:  # some ask a daemon, or look for a program
+        found = zip(NAMES, pool.map(missing, NAMES), strict=True)
+    return [Finding(name, not reason, reason or "ready") for name, reason in found]
 
 
 def _model() -> Finding:
