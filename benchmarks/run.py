@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from benchmarks.rows import Figure, Line, Row
 
-CASES = ("startup", "building", "steps", "records", "sandbox", "programs", "crowd", "deadline")
+CASES = ("startup", "building", "steps", "records", "sandbox", "executors", "programs", "crowd", "deadline")
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 900.0
 """Seconds that one benchmark of one side may take."""
