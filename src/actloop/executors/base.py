@@ -20,7 +20,9 @@ from actloop.errors import InterpreterError
 from actloop.executors.guest_session import GuestProcess, GuestSession
 from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits
 from actloop.executors.waiting import BlockingWaiter, run_now
+from actloop.executors.workspace import as_workspace
 from actloop.guest import BASE_BUILTIN_MODULES
+from actloop.guest.files import MAX_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from actloop.executors.network import NetworkPolicy, SessionProxy
     from actloop.executors.session import Session, Snapshot, Waiter
+    from actloop.executors.workspace import Workspace, WorkspaceFile
 
 MAX_EXECUTION_TIME_SECONDS = 30
 """Seconds that a program may run unless told otherwise."""
@@ -39,6 +42,9 @@ NETWORK_BUDGET = 32 * 1024 * 1024
 
 PROXY_PORT = 3128
 """The port of the sandbox's own loopback interface on which programs find the proxy."""
+
+WORKSPACE_FOLDER = "/workspace"
+"""Where the workspace is in a sandbox with a file system of its own."""
 
 NETWORK_MODULES = ("http", "select", "selectors", "socket", "ssl", "urllib")
 """Modules that programs may import besides where they have a network."""
@@ -89,6 +95,8 @@ class GuestExecutor(PythonExecutor):
         allow_hosts: Hosts that programs may send HTTP requests to, as in `network.NetworkPolicy`:
             `"api.example.org:443"`, `"*.example.org"`, `"10.1.2.3:8080"`. None of them: there is no network.
         network_budget: Bytes that a session may exchange with those hosts, both ways together; None for no limit.
+        workspace: A folder that is the programs' current folder: they can read it, and where a `Workspace` says so,
+            write it, too.
 
     Raises:
         InterpreterError: An authorised module is not installed.
@@ -118,7 +126,9 @@ class GuestExecutor(PythonExecutor):
         limits: SandboxLimits | None = None,
         allow_hosts: Iterable[str] = (),
         network_budget: int | None = NETWORK_BUDGET,
+        workspace: Workspace | str | os.PathLike[str] | None = None,
     ) -> None:
+        self.workspace = as_workspace(workspace) if workspace is not None else None
         self.network = self._policy(allow_hosts, network_budget)
         self.additional_authorized_imports = list(additional_authorized_imports)
         network_modules = NETWORK_MODULES if self.network is not None else ()
@@ -136,6 +146,7 @@ class GuestExecutor(PythonExecutor):
         self._tools: dict[str, Any] = {}
         self._variables: dict[str, Any] = {}
         self._logs = ""
+        self._files: dict[str, WorkspaceFile] = {}
         self._lock = threading.RLock()
         self._waiter = BlockingWaiter()
 
@@ -156,6 +167,9 @@ class GuestExecutor(PythonExecutor):
 
     def instructions(self) -> str:
         """What a model that writes programs for it must know besides; empty when there is nothing."""
+        return " ".join(filter(None, (self.workspace.instructions() if self.workspace else "", self._reachable())))
+
+    def _reachable(self) -> str:
         if self.network is None:
             return ""
         return (
@@ -213,6 +227,39 @@ class GuestExecutor(PythonExecutor):
 
     # ---- sessions
 
+    def mounts_workspace(self) -> bool:
+        """Whether `spawn` mounts a workspace that can only be read, so that its files are not copied; may block.
+
+        The folder to mount is `self.workspace.path`, the place for it `config["workspace"]["folder"]`.
+
+        Raises:
+            ValueError: The workspace can be neither mounted nor copied.
+        """
+        return False
+
+    def _spawn(self, config: dict[str, Any]) -> GuestProcess:
+        """Start a guest, having decided how it gets the workspace."""
+        if self.workspace is not None:
+            mounted = not self.workspace.writable and self.mounts_workspace()
+            config["workspace"] = {"folder": WORKSPACE_FOLDER, "mounted": mounted, "writable": self.workspace.writable}
+            config["workspace"] |= {"quota": self.workspace.quota, "files": MAX_FILES}
+        return self.spawn(config)
+
+    async def _share_files(self, session: GuestSession, waiter: Waiter) -> None:
+        """Give a new session the files of the workspace.
+
+        Raises:
+            InterpreterError: They cannot be given.
+        """
+        from actloop.executors.exchange import Exchange
+
+        assert self.workspace is not None
+        try:
+            session.exchange = Exchange(self.workspace, self.limits.value)
+        except OSError as error:
+            raise InterpreterError(f"The workspace {self.workspace.path} is gone: {error.strerror or error}") from None
+        await session.give_files(waiter, first=True)
+
     @abstractmethod
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
         """Start a guest; may block.
@@ -238,9 +285,11 @@ class GuestExecutor(PythonExecutor):
         }
         if self.network is not None:
             config |= {"network": PROXY_PORT, "hosts": self.network.listed}
-        session = GuestSession(await _in_thread(lambda: self.spawn(config), waiter), self.limits, self.kind)
+        session = GuestSession(await _in_thread(lambda: self._spawn(config), waiter), self.limits, self.kind)
         try:
             await session.wait_ready(waiter)
+            if self.workspace is not None and not config["workspace"]["mounted"]:
+                await self._share_files(session, waiter)
             if snapshot is not None:
                 await session.restore(snapshot, waiter)
         except BaseException:
@@ -293,13 +342,29 @@ class GuestExecutor(PythonExecutor):
         except BaseException:
             session.close()  # what the program is doing is not known any more
             raise
-        self._logs = event.logs
+        notice = await self._take_files(session)
+        self._logs = f"{event.logs}{notice}\n" if notice else event.logs
         if answer is not None:
-            return CodeOutput(answer[0], event.logs, is_final_answer=True)
+            return CodeOutput(answer[0], self._logs, is_final_answer=True)
         if event.failure is not None:
-            parts = (event.failure.traceback.rstrip(), event.failure.hint)
+            parts = (event.failure.traceback.rstrip(), event.failure.hint, notice)
             raise InterpreterError("\n".join(part for part in parts if part))
-        return CodeOutput(event.output, event.logs, is_final_answer=False)
+        return CodeOutput(event.output, self._logs, is_final_answer=False)
+
+    async def _take_files(self, session: GuestSession) -> str:
+        """Take over what a program did to the workspace; a notice of what was not taken."""
+        changes = await session.take_files(self._waiter)
+        if not changes:
+            return ""
+        from actloop.executors.workspace import merged
+
+        self._files = merged(self._files, changes)
+        return changes.notice()
+
+    @property
+    def files(self) -> list[WorkspaceFile]:
+        """What programs made or changed in the workspace when this was called without an agent, by name."""
+        return [file for _, file in sorted(self._files.items())]
 
     async def _own_session(self) -> GuestSession:
         if self._session is None or not self._session.alive:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import InterpreterError, ProtocolError
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
+    from actloop.executors.exchange import Exchange
     from actloop.executors.network import SessionProxy
     from actloop.executors.protocol import Event
     from actloop.executors.session import RemoteTool, Request, Snapshot, Waiter
+    from actloop.executors.workspace import FileChanges
 
 GRACE = 0.03
 """Seconds between the interrupt at a snippet's deadline and the kill."""
@@ -106,6 +109,8 @@ class GuestSession(Session):
         self._timer: threading.Timer | None = None
         self._interrupted = False
         self._paused = False
+        self.exchange: Exchange | None = None
+        """Moves the files of a workspace, if the guest has a copy of one."""
 
     # ---- commands
 
@@ -132,6 +137,10 @@ class GuestSession(Session):
 
     async def start(self, code: str, waiter: Waiter) -> None:
         """As in `Session`."""
+        if self.exchange is not None and self._alive:
+            await self.give_files(waiter)
+            if not self._alive:
+                return  # it died of that, as `receive` says
         with self._lock:
             if not self._alive:
                 raise InterpreterError("The sandbox is closed; open a new session.")
@@ -167,6 +176,39 @@ class GuestSession(Session):
             self._stopped = True
             self._left = STOP_GRACE if self._left is None else min(self._left, STOP_GRACE)
         await self._send(frame, waiter)
+
+    async def give_files(self, waiter: Waiter, *, first: bool = False) -> None:
+        """Give the guest what is new in the workspace. Only the first time, what cannot be given is an error.
+
+        Raises:
+            InterpreterError: The files cannot be given.
+            ProtocolError: The guest answered something that makes no sense.
+        """
+        assert self.exchange is not None
+        try:
+            await self.exchange.give(waiter, partial(self._ask_files, waiter), first=first)
+        except (InterpreterError, ProtocolError) as error:
+            if first:
+                raise
+            if isinstance(error, ProtocolError):
+                self.close()
+            self.exchange.note(error.message)
+
+    async def take_files(self, waiter: Waiter) -> FileChanges | None:
+        """As in `Session`."""
+        if self.exchange is None or not self._alive:
+            return None
+        try:
+            return await self.exchange.take(waiter, partial(self._ask_files, waiter))
+        except ProtocolError as error:
+            self.close()
+            self.exchange.note(f"{error.message}, so it was ended")
+        except InterpreterError as error:
+            self.exchange.note(error.message)
+        return self.exchange.notes()
+
+    async def _ask_files(self, waiter: Waiter, what: str, **details: Any) -> Any:
+        return await self.ask(what, waiter, **details)
 
     async def read(self, waiter: Waiter) -> dict[str, Any]:
         """The guest's variables: what cannot be encoded as `guest.Opaque`; tools and modules are left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actloop.executors.guest_session import GuestProcess
-    from actloop.executors.kernel.host import Spawned
+    from actloop.executors.kernel.host import Spawned, Zygote
     from actloop.executors.network import SessionProxy
 
 __all__ = [
@@ -46,10 +47,12 @@ class KernelProcess:
     Args:
         spawned: Its process.
         proxy: Its way out, if it has one.
+        zygote: What it was forked from; it lives as long as its sessions.
     """
 
-    def __init__(self, spawned: Spawned, proxy: SessionProxy | None = None) -> None:
+    def __init__(self, spawned: Spawned, proxy: SessionProxy | None = None, zygote: Zygote | None = None) -> None:
         self.channel: socket.socket = spawned.channel
+        self._zygote = zygote
         self.proxy = proxy
         self._spawned = spawned
         if proxy is not None and spawned.network is not None:
@@ -101,9 +104,8 @@ class LocalPythonExecutor(GuestExecutor):
         from actloop.executors.kernel import host
 
         try:
-            modules = (*host.DEFAULT_PRELOAD, "asyncio", "cloudpickle", *sorted(self._own_modules()))
-            zygote = host.zygote_for(None, modules, network=self.network is not None)
-            return KernelProcess(zygote.spawn(config), self.new_proxy())
+            zygote = self._zygote(mounted=config.get("workspace", {}).get("mounted", False))
+            return KernelProcess(zygote.spawn(config), self.new_proxy(), zygote)
         except SandboxUnavailableError as error:
             if not host.why_unavailable():
                 raise
@@ -111,6 +113,34 @@ class LocalPythonExecutor(GuestExecutor):
                 f"Code cannot be isolated on this machine: {error}. `actloop doctor` shows what is missing. For code "
                 "that you trust, pass executor=UnsafeInProcessExecutor(...) to run it without isolation."
             ) from error
+
+    def mounts_workspace(self) -> bool:
+        """As in `GuestExecutor`."""
+        assert self.workspace is not None
+        if not self.workspace.can_mount(others=os.geteuid() == 0):  # then sessions have a user id of their own
+            return False
+        why = self._zygote(mounted=True).why_no_workspace()
+        if not why:
+            return True
+        from actloop.executors.host_folder import HostFolder
+
+        too_large = HostFolder(self.workspace.path).scan().too_large(self.workspace.quota)
+        if too_large:
+            raise ValueError(
+                f"The workspace {self.workspace.path} cannot be mounted ({why}), and not be copied in instead: "
+                f"{too_large}. Raise its quota, or choose a smaller folder."
+            )
+        return False
+
+    def _zygote(self, *, mounted: bool) -> Zygote:
+        from actloop.executors.kernel import host
+
+        modules = (*host.DEFAULT_PRELOAD, "asyncio", "cloudpickle", *sorted(self._own_modules()))
+        network = self.network is not None
+        if not mounted or self.workspace is None:
+            return host.zygote_for(None, modules, network=network)
+        self._mounting = host.zygote_for(None, modules, str(self.workspace.path), network=network)
+        return self._mounting  # held here, so that it lives on between sessions
 
     def _own_modules(self) -> set[str]:
         return {name.removesuffix(".*") for name in self.additional_authorized_imports if name != "*"}

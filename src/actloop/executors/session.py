@@ -17,6 +17,8 @@ from actloop.executors.snapshots import Snapshot as Snapshot  # noqa: TC001 - it
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from actloop.executors.workspace import FileChanges
+
 
 class Waiter(Protocol):
     """How a session waits for its stream; implemented once blocking and once on asyncio."""
@@ -216,6 +218,14 @@ class Session(ABC):
             InterpreterError: The snapshot is of another kind or version, or damaged; or a snippet runs.
         """
         raise InterpreterError(f"Sessions of {type(self).__name__} cannot be restored from snapshots")
+
+    async def take_files(self, waiter: Waiter) -> FileChanges | None:  # noqa: ARG002
+        """Take over what programs made and changed in a workspace that they may write, between two snippets.
+
+        Returns:
+            What came of it, and what could not be taken over; None where there is nothing to take.
+        """
+        return None
 
     def observe(self, observer: Callable[[Request], None]) -> None:  # noqa: B027 - most have no network
         """Have each request to the network told as it ends, from a thread of the proxy's own."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,10 @@ class PlainProcess:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.channel, other = socket.socketpair()
+        self._folder = ""
+        if "workspace" in config:  # its copy: there is no other place that is the guest's own
+            self._folder = tempfile.mkdtemp(prefix="actloop-workspace-")
+            config["workspace"]["folder"] = self._folder
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, guest.__file__, json.dumps(config)],
@@ -38,9 +44,14 @@ class PlainProcess:
             )
         except BaseException:
             self.channel.close()
+            self._remove_folder()
             raise
         finally:
             other.close()
+
+    def _remove_folder(self) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def signal(self, number: int) -> None:
         """As in `GuestProcess`."""
@@ -64,6 +75,7 @@ class PlainProcess:
         """As in `GuestProcess`."""
         self._child.kill()
         self._child.wait()
+        self._remove_folder()
 
 
 def cpu_time_of(pid: int) -> float | None:

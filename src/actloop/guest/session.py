@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .channel import Channel, Line, Ticket
-from .files import Files
 from .failures import describe
+from .files import Files
 from .framing import pack
 from .imports import BASE_BUILTIN_MODULES, Imports
 from .interrupts import Gate, SnippetStopped, TimeUp

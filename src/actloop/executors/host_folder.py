@@ -1,0 +1,428 @@
+"""A folder of this machine, used so that no name leads out of it: links are never followed, files are replaced whole.
+
+Every part of a name is opened by itself, beneath the folder before it, and refused if it is a link. What is written
+goes into a new file beside its target, which takes its place at the end, or is taken away again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actloop.guest.files import MAX_FILES, MAX_NESTING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+_OWN = ".actloop"
+"""Names that begin so are this package's own: files that are being written, and its data folder."""
+
+_VERSIONS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", "git~1"})
+"""Folders of version control: what is in them is run on this machine by innocent commands."""
+
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+_UNFIT = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f\\\\]"
+)
+_MAX_PART, _MAX_NAME = 255, 1000  # bytes
+
+Identity = tuple[int, int, int, int]
+"""Device, number, size and time of the last change of a file, in nanoseconds: another one is another content."""
+
+
+class ConflictError(OSError):
+    """What is in the folder is not what was there before, or no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file or folder.
+
+    Attributes:
+        identity: Of a file; a folder's means nothing.
+        size: In bytes; 0 for a folder.
+        folder: Whether it is one.
+    """
+
+    identity: Identity
+    size: int
+    folder: bool = False
+
+
+@dataclass(slots=True)
+class Scan:
+    """What is in a folder.
+
+    Attributes:
+        entries: Files and folders by their names.
+        left_out: What is none, or cannot be used, with the reason.
+        closed: Names of what only the owner may read; an empty one is the folder itself.
+        most: Files and folders after which it was not looked further; None for no such limit.
+    """
+
+    entries: dict[str, Found] = field(default_factory=dict[str, Found])
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    closed: set[str] = field(default_factory=set[str])
+    most: int | None = MAX_FILES
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(about.size for about in self.entries.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether there is more than it holds."""
+        return self.most is not None and len(self.entries) >= self.most
+
+    def too_large(self, quota: int) -> str:
+        """Why it cannot be copied into a sandbox; empty when it can."""
+        if len(self.entries) >= MAX_FILES:
+            return f"it holds more than {MAX_FILES:,} files"
+        if self.size > quota:
+            return f"its files take {self.size:,} bytes, and its quota is {quota:,}"
+        return ""
+
+
+def unfit(name: Any) -> str:
+    """Why a sandbox may not use a name in the folder; empty when it may."""
+    if type(name) is not str or not name:
+        return "it has no name"
+    if _UNFIT.search(name):
+        return "its name holds a character that a file's name should not have"
+    if len(name.encode()) > _MAX_NAME:
+        return "its name is too long"
+    parts = name.split("/")
+    if len(parts) > MAX_NESTING:
+        return f"it lies deeper than {MAX_NESTING} folders"
+    for part in parts:
+        if part in ("", ".", ".."):
+            return "its name leads elsewhere"
+        if len(part.encode()) > _MAX_PART:
+            return "its name is too long"
+        plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", part)).casefold().rstrip(". ")
+        if plain.startswith(_OWN):
+            return f"names that begin with {_OWN} are taken"
+        if plain in _VERSIONS:
+            return "it belongs to version control, which is not for programs to change"
+    return ""
+
+
+def folded(name: str) -> str:
+    """The same for names that some file systems cannot tell apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+class HostFolder:
+    """The folder; a new one in its place is refused.
+
+    Args:
+        path: Where it is.
+
+    Raises:
+        OSError: It is gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found = os.stat(path)
+        self._place = found.st_dev, found.st_ino
+
+    def _open(self) -> int:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, f"the folder {self.path} is gone: make it again") from None
+        found = os.fstat(descriptor)
+        if (found.st_dev, found.st_ino) != self._place:
+            os.close(descriptor)
+            raise ConflictError(errno.ESTALE, f"the folder {self.path} is another one than at the start")
+        return descriptor
+
+    @contextlib.contextmanager
+    def _parent(self, name: str, *, make: bool = False) -> Generator[tuple[int, str]]:
+        """The folder that a name is in, opened, and the name within it."""
+        why = unfit(name)
+        if why:
+            raise ConflictError(errno.EINVAL, why)
+        *folders, last = name.split("/")
+        descriptor = self._open()
+        try:
+            for part in folders:
+                inner = _enter(descriptor, part, make=make)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor, last
+        finally:
+            os.close(descriptor)
+
+    # ---- reading
+
+    def scan(self, most: int | None = MAX_FILES) -> Scan:
+        """What is there.
+
+        Args:
+            most: Files and folders to look at; None for all.
+
+        Raises:
+            OSError: The folder is gone, or cannot be read.
+        """
+        result = Scan(most=most)
+        descriptor = self._open()
+        try:
+            if not _open_to_all(os.fstat(descriptor)):
+                result.closed.add("")
+            self._scan(descriptor, "", result)
+        finally:
+            os.close(descriptor)
+        return result
+
+    def _scan(self, folder: int, prefix: str, result: Scan) -> None:
+        with os.scandir(folder) as items:
+            found = sorted(items, key=lambda item: item.name)
+        for item in found:
+            if result.full:
+                return
+            name = prefix + item.name
+            if item.name.casefold().startswith(_OWN):
+                continue
+            try:
+                about = item.stat(follow_symlinks=False)
+            except OSError:
+                continue  # it has just been taken away
+            mode = about.st_mode
+            why = unfit(name)
+            if not why and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                why = "it is a link" if stat.S_ISLNK(mode) else "it is no file"
+            if why:
+                result.left_out[name] = why
+                continue
+            if not _open_to_all(about):
+                result.closed.add(name)
+            if stat.S_ISREG(mode):
+                result.entries[name] = Found(_identity(about), about.st_size)
+                continue
+            result.entries[name] = Found(_identity(about), 0, folder=True)
+            try:
+                inner = _enter(folder, item.name)
+            except OSError as error:
+                result.left_out[name] = error.strerror or str(error)
+                continue
+            try:
+                self._scan(inner, name + "/", result)
+            except OSError as error:
+                result.left_out[name] = error.strerror or str(error)
+            finally:
+                os.close(inner)
+
+    def read(self, name: str, about: Found, at_once: int = 1 << 20) -> Generator[bytes]:
+        """The content of a file, in pieces of `at_once` bytes.
+
+        Raises:
+            ConflictError: It is not the file that was found, or it changed meanwhile.
+            OSError: It cannot be read.
+        """
+        with self._parent(name) as (folder, last):
+            descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        with open(descriptor, "rb", buffering=0) as file:
+            _check(os.fstat(descriptor), about.identity)
+            left = about.size
+            while left:
+                data = file.read(min(left, at_once))
+                if not data:
+                    break
+                left -= len(data)
+                yield data
+            _check(os.fstat(descriptor), about.identity)
+
+    # ---- writing
+
+    def begin(self, name: str, replaces: Identity | None) -> Incoming:
+        """Begin to write a file; the folders that it lies in are made.
+
+        Args:
+            name: Its name.
+            replaces: The file that is there now; None when there must be none.
+
+        Raises:
+            ConflictError: A link or a file is in the way, or the file is another one by now.
+            OSError: It cannot be written.
+        """
+        with self._parent(name, make=True) as (folder, last):
+            before = _lstat(folder, last)
+            if replaces is None and before is not None:
+                raise ConflictError(errno.EEXIST, _in_the_way(before))
+            if replaces is not None:
+                _check(before, replaces)
+            return Incoming(os.dup(folder), last, replaces)
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder, if there is none.
+
+        Raises:
+            ConflictError: A link or a file is in the way.
+            OSError: It cannot be made.
+        """
+        with self._parent(name + "/x", make=True):
+            pass
+
+    def remove(self, name: str, identity: Identity) -> None:
+        """Delete a file; one that is gone already is as good.
+
+        Raises:
+            ConflictError: It is another one by now.
+            OSError: It cannot be deleted.
+        """
+        with contextlib.suppress(FileNotFoundError), self._parent(name) as (folder, last):
+            before = _lstat(folder, last)
+            if before is not None:
+                _check(before, identity)
+                os.unlink(last, dir_fd=folder)
+
+    def remove_folder(self, name: str) -> bool:
+        """Delete a folder that is empty; False when it is not."""
+        try:
+            with self._parent(name) as (folder, last):
+                os.rmdir(last, dir_fd=folder)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+class Incoming:
+    """A file that is being written beside its target: `commit` puts it there, `close` takes it away.
+
+    Args:
+        folder: The folder that it is in, opened; closed with this.
+        name: Its name there.
+        replaces: As in `HostFolder.begin`.
+    """
+
+    def __init__(self, folder: int, name: str, replaces: Identity | None) -> None:
+        self._folder = folder
+        self._name = name
+        self._replaces = replaces
+        self._own = ""
+        own = f"{_OWN}-{secrets.token_hex(8)}.part"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._file = open(  # noqa: SIM115 - closed by `close`
+                os.open(own, flags, 0o666 if replaces is None else 0o600, dir_fd=folder), "wb", buffering=0
+            )
+        except BaseException:
+            os.close(folder)
+            raise
+        self._own = own
+
+    def write(self, data: bytes) -> None:
+        """Add to the file.
+
+        Raises:
+            OSError: It cannot be written, as when the disk is full.
+        """
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def commit(self) -> Identity:
+        """Put the file in its place.
+
+        Raises:
+            ConflictError: Something else is there by now.
+            OSError: It cannot be put there.
+        """
+        descriptor = self._file.fileno()
+        before = _lstat(self._folder, self._name)
+        if self._replaces is None:
+            self._link(before)
+        else:
+            _check(before, self._replaces)
+            assert before is not None
+            _take_over(descriptor, before)
+            os.fsync(descriptor)  # else a loss of power could leave neither the old content nor the new
+            os.replace(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._own = ""
+        identity = _identity(os.fstat(descriptor))
+        self.close()
+        return identity
+
+    def _link(self, before: os.stat_result | None) -> None:
+        """Put a new file in its place, which must be free: a second name does not replace what is there."""
+        try:
+            os.link(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
+        except FileExistsError:
+            raise ConflictError(errno.EEXIST, "a file of this name was made here meanwhile") from None
+        except OSError:  # a file system without second names
+            if before is not None:
+                raise ConflictError(errno.EEXIST, _in_the_way(before)) from None
+            os.replace(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._own = ""
+
+    def close(self) -> None:
+        """Take away what was not put in its place; idempotent."""
+        if self._file.closed:
+            return
+        self._file.close()
+        if self._own:
+            with contextlib.suppress(OSError):
+                os.unlink(self._own, dir_fd=self._folder)
+        os.close(self._folder)
+
+
+def _enter(folder: int, part: str, *, make: bool = False) -> int:
+    """The folder `part` of an open one."""
+    if make:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(part, 0o777, dir_fd=folder)
+    try:
+        return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise ConflictError(error.errno, f"{part!r} is a link or a file here, not a folder") from None
+
+
+def _lstat(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _identity(about: os.stat_result) -> Identity:
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _check(about: os.stat_result | None, identity: Identity) -> None:
+    if about is None:
+        raise ConflictError(errno.ESTALE, "it was deleted here meanwhile")
+    if not stat.S_ISREG(about.st_mode) or _identity(about) != identity:
+        raise ConflictError(errno.ESTALE, "it was changed here meanwhile")
+
+
+def _in_the_way(about: os.stat_result) -> str:
+    kind = "link" if stat.S_ISLNK(about.st_mode) else "folder" if stat.S_ISDIR(about.st_mode) else "file"
+    return f"a {kind} of this name is here, which the sandbox was not given"
+
+
+def _open_to_all(about: os.stat_result) -> bool:
+    needed = 0o005 if stat.S_ISDIR(about.st_mode) else 0o004
+    return about.st_mode & needed == needed
+
+
+def _take_over(descriptor: int, before: os.stat_result) -> None:
+    """Give a new file the rights and the owner of the one that it replaces; never those of another user's program."""
+    with contextlib.suppress(PermissionError):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, before.st_mode & 0o777)

@@ -1,0 +1,229 @@
+"""The user's folder that programs may read or change, and the files that they make there.
+
+A writable folder is never within reach of a sandbox: its files are copied in, and what a program made or changed is
+copied back by the host (`exchange`). One that may only be read is mounted where that is possible, else copied in.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from actloop.executors.host_folder import Scan
+
+DEFAULT_QUOTA = 64 * 1024 * 1024
+
+_MOST_NAMED = 20
+"""Files that the model is told by name."""
+
+Located: TypeAlias = "str | os.PathLike[str]"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Workspace:
+    """A folder of this machine that programs see as their current folder.
+
+    Args:
+        path: The folder; `~` stands for the home folder.
+        writable: Whether what programs make and change there is kept. Files that they delete are deleted here, too.
+        quota: Bytes that the files of a folder that is copied into the sandbox take together, before and after.
+
+    Raises:
+        ValueError: It is no folder that can be read, or written; the quota is not positive; or the home folder, or one
+            that holds it, is to be written.
+        TypeError: An argument is of another type.
+    """
+
+    path: Path
+    writable: bool = False
+    quota: int = DEFAULT_QUOTA
+
+    def __init__(self, path: Located, writable: bool = False, quota: int = DEFAULT_QUOTA) -> None:
+        if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a workspace is the path of a folder, or a Workspace; got {type(path).__name__}")
+        if type(quota) is not int:
+            raise TypeError(f"the quota of a workspace is a whole number of bytes; got {quota!r}")
+        if quota <= 0:
+            raise ValueError(f"the quota of a workspace is a positive number of bytes; got {quota}")
+        folder = _folder(path)
+        if writable:
+            _check_writable(folder)
+        object.__setattr__(self, "path", folder)
+        object.__setattr__(self, "writable", bool(writable))
+        object.__setattr__(self, "quota", quota)
+
+    def can_mount(self, *, others: bool) -> bool:
+        """Whether a sandbox is to mount it, rather than have it copied in.
+
+        Args:
+            others: Whether programs are another user to the kernel than the caller, so that they can read only what
+                is open to everybody.
+
+        Raises:
+            ValueError: Neither is possible; the message says why, and what to do.
+        """
+        if self.writable:
+            return False
+        if not others:
+            return True
+        from actloop.executors.host_folder import HostFolder
+
+        found = HostFolder(self.path).scan(most=None)
+        if not found.closed:
+            return True
+        why = found.too_large(self.quota)
+        if not why:
+            return False
+        named = ", ".join(repr(name) if name else "the folder itself" for name in sorted(found.closed)[:3])
+        more = f" and {len(found.closed) - 3} more" if len(found.closed) > 3 else ""
+        raise ValueError(
+            f"The workspace {self.path} cannot be mounted, since programs run as another user, who may not read {named}"
+            f"{more}; and it cannot be copied in instead: {why}. Open it to everybody (chmod -R o+rX), raise its "
+            "quota, or choose a smaller folder."
+        )
+
+    def instructions(self) -> str:
+        """What the model is told of it, in one paragraph."""
+        from actloop.executors.host_folder import HostFolder
+
+        try:
+            found = HostFolder(self.path).scan()
+        except OSError as error:
+            return f"The user's folder cannot be read now: {error.strerror or error}."
+        may = (
+            f"You may change them and make new files there (at most {in_bytes(self.quota)} in all): what a program "
+            "leaves in the folder is given to the user."
+            if self.writable
+            else "They can only be read: keep what you make in variables, or in tempfile's folder."
+        )
+        return (
+            "The current folder of your programs is a folder of the user's: open its files by their names alone, with "
+            f"open() or pathlib. {may} {_listed(found)}"
+        )
+
+
+def as_workspace(given: Workspace | Located | None) -> Workspace | None:
+    """A workspace; a plain path is one that can only be read.
+
+    Raises:
+        ValueError, TypeError: As `Workspace`.
+    """
+    return given if given is None or isinstance(given, Workspace) else Workspace(given)
+
+
+def _folder(path: Located) -> Path:
+    shown = os.fspath(path)
+    if not shown or "\0" in shown:
+        raise ValueError(f"workspace={shown!r} is no path of a folder")
+    try:
+        folder = Path(shown).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"The workspace {shown!r} cannot be found: make the folder first ({error})") from None
+    if not folder.is_dir():
+        raise ValueError(f"The workspace {shown!r} is not a folder: give the folder that the file is in")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ValueError(
+            f"The workspace {shown!r} may not be read by this user: open it (chmod u+rx), or choose another"
+        )
+    return folder
+
+
+def _check_writable(folder: Path) -> None:
+    home = Path(os.path.realpath(os.path.expanduser("~")))
+    if folder == folder.parent or home == folder or folder in home.parents:
+        raise ValueError(
+            f"The workspace {str(folder)!r} holds your home folder or the whole disk, which programs may not change: "
+            "make a folder within it"
+        )
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"The workspace {str(folder)!r} may not be written by this user: leave out writable=True")
+    if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
+        raise ValueError("A writable workspace needs a system on which links can be told from files: Linux or macOS")
+
+
+def _listed(found: Scan) -> str:
+    files = sorted((name, about.size) for name, about in found.entries.items() if not about.folder)
+    if not files:
+        return "It is empty now."
+    named = ", ".join(f"{name!r} ({in_bytes(size)})" for name, size in files[:_MOST_NAMED])
+    more = f" and {len(files) - _MOST_NAMED:,} more" if len(files) > _MOST_NAMED else ""
+    return f"It holds {named}{more}."
+
+
+def in_bytes(size: int) -> str:
+    """A size as people read it."""
+    if size < 1024:
+        return f"{size} bytes" if size != 1 else "1 byte"
+    amount = float(size)
+    for unit in ("KB", "MB", "GB"):
+        amount /= 1024
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+    return f"{amount / 1024:.3g} TB"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceFile:
+    """A file that programs made or changed in a workspace.
+
+    Attributes:
+        name: Its path within the workspace, with `/` between its parts.
+        type: Its MIME type: guessed from the name, and `application/octet-stream` where the content does not fit it.
+        size: In bytes.
+        path: Where it is on this machine.
+    """
+
+    name: str
+    type: str
+    size: int
+    path: Path
+
+    def dict(self) -> dict[str, Any]:
+        """The file as plain data, without its path."""
+        return {"name": self.name, "type": self.type, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class FileChanges:
+    """What programs did to a workspace since the last time that it was looked at.
+
+    Attributes:
+        folder: The workspace.
+        created: Files that are new.
+        changed: Files that have another content.
+        deleted: Names of files that are gone.
+        refused: Why a change was not taken over, by the file's name; an empty name stands for the whole.
+    """
+
+    folder: Path
+    created: tuple[WorkspaceFile, ...] = ()
+    changed: tuple[WorkspaceFile, ...] = ()
+    deleted: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __bool__(self) -> bool:
+        return bool(self.created or self.changed or self.deleted or self.refused)
+
+    def notice(self) -> str:
+        """What the model is told: the changes that were not taken over; empty when there are none."""
+        if not self.refused:
+            return ""
+        told = [f"{name}: {why}" if name else why for name, why in sorted(self.refused.items())[:_MOST_NAMED]]
+        if len(self.refused) > _MOST_NAMED:
+            told.append(f"{len(self.refused) - _MOST_NAMED:,} more")
+        return "Not kept of the folder: " + "; ".join(told)
+
+
+def merged(files: Mapping[str, WorkspaceFile], changes: FileChanges) -> dict[str, WorkspaceFile]:
+    """Files by name, after further changes."""
+    left = {name: file for name, file in files.items() if name not in changes.deleted}
+    return left | {file.name: file for file in _both(changes)}
+
+
+def _both(changes: FileChanges) -> Iterable[WorkspaceFile]:
+    return (*changes.created, *changes.changed)
