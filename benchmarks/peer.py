@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PEER = "smolagents 1.24.0"
-REQUIREMENT = "smolagents[openai]==1.24.0"
+REQUIREMENT = "smolagents[docker,openai]==1.24.0"
+DENO = "deno>=2.9"  # for its WebAssembly executor
 
 
 class PeerUnavailableError(RuntimeError):
@@ -34,7 +35,7 @@ def peer_python() -> Path:
 
     folder = cache_folder() / "peer-smolagents"
     python = folder / "bin" / "python"
-    made_of = f"{REQUIREMENT} on CPython {sys.version.split()[0]} at {sys.base_prefix}"
+    made_of = f"{REQUIREMENT} and {DENO} on CPython {sys.version.split()[0]} at {sys.base_prefix}"
     with _locked(folder):
         mark = folder / "complete"
         if not mark.exists() or mark.read_text() != made_of:
@@ -44,10 +45,10 @@ def peer_python() -> Path:
 
 
 def _make(folder: Path, python: Path) -> None:
-    _tell(f"Installing {PEER} into {folder} (once; about 140 MB on disk) ...")
+    _tell(f"Installing {PEER} into {folder} (once; about 300 MB on disk) ...")
     try:
         venv.EnvBuilder(clear=True, with_pip=True).create(folder)
-        command = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", REQUIREMENT]
+        command = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", REQUIREMENT, DENO]
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
         # Compiled now, so that no measurement pays for it.
         subprocess.run([python, "-m", "compileall", "-q", folder / "lib"], stdout=subprocess.DEVNULL, check=False)
