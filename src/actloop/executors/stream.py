@@ -245,6 +245,7 @@ class KeeperProcess:
             raise WireError("a keeper said what it may not say")
 
     def _open(self, number: int) -> None:
+        self._forget_done()
         if self._connect is None or number <= self._last or len(self._streams) > MAX_STREAMS:
             raise WireError("a keeper opened a connection that it may not open")
         self._last = number
@@ -309,12 +310,16 @@ class KeeperProcess:
         """Orders, what is due, and what streams hold; the lock is held."""
         parts = list(self._orders)
         self._orders.clear()
-        for number, stream in list(self._streams.items()):
+        for stream in self._streams.values():
             parts += (stream.due(), stream.read())
+        self._forget_done()
+        return b"".join(parts)
+
+    def _forget_done(self) -> None:
+        for number, stream in list(self._streams.items()):
             if stream.done and number:
                 del self._streams[number]
                 stream.close()
-        return b"".join(parts)
 
     def _notify(self) -> None:
         """Wake the writing thread; the lock is held."""

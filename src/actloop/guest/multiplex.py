@@ -202,7 +202,8 @@ class Stream:
             self.flush()
         elif kind == Frame.STOP and not payload and not self._refused:
             self._refused = True
-            self._due.append(self.end())
+            if not self.ended:
+                self._due.append(self.end())
         else:
             raise WireError("a stream got more than its window, or went on after its end")
 
