@@ -149,11 +149,24 @@ class Pickling:
 
     def _reduced_module(self, module: ModuleType) -> tuple[Any, ...] | None:
         name = module.__name__
-        if sys.modules.get(name) is not module:
+        if not self._is_importable(module):
             return None
-        if not allows_import(name, self._guest.importable):
-            raise LeftOutError(f"programs may not import {name}")
         return self._module, (name, *(other for other in sorted(self._imports.known) if other.startswith(f"{name}.")))
+
+    def _is_importable(self, module: ModuleType) -> bool:
+        """Whether programs may import it. Functions that a library made for them may need others besides."""
+        name = module.__name__
+        return sys.modules.get(name) is module and allows_import(name, (*self._guest.importable, "__main__"))
+
+    def check(self, value: Any) -> None:
+        """See whether a variable may be taken at all.
+
+        Raises:
+            LeftOutError: It is a module that programs may not import.
+        """
+        module = self._own[2]
+        if isinstance(value, module) and sys.modules.get(value.__name__) is value and not self._is_importable(value):
+            raise LeftOutError(f"programs may not import {value.__name__}")
 
     def _import(self, name: str, *within: str) -> ModuleType:
         """A module, and those within it that programs had imported."""

@@ -134,6 +134,7 @@ class Snapshots:
         failed: dict[str, str] = {}
         for name, value in names.items():
             try:
+                pickling.check(value)
                 taker.doubtful = False
                 taker.dump((name, value))
                 if taker.doubtful:
