@@ -331,10 +331,15 @@ def test_arrays_and_tables(moved: Callable[..., Any]) -> None:
     rows = a[1:]
     t = pd.DataFrame({"n": [1, 2], "s": ["a", None], "d": pd.to_datetime(["2020-01-01", "2021-01-01"])})
     draw = np.random.default_rng(3)
+    large = np.arange(3_000_000.0).reshape(3, -1)
+    turned, other = large.T, np.asfortranarray(large[:, :100_000])
+    table = pd.DataFrame(large)
     def total(): return float(np.sum(a)) + int(t["n"].sum())
     """
     then = """
     same = draw.integers(10) == np.random.default_rng(3).integers(10)
+    assert table.shape == (3, 1_000_000) and table.iat[2, -1] == turned[-1, 2] == 2_999_999
+    assert (other == large[:, :100_000]).all()
     a[2, 3], rows.shape, list(t["s"])[0], str(t["d"].dtype)[:10], total(), bool(same)
     """
     imports = ["numpy", "pandas"]

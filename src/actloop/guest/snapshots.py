@@ -216,7 +216,7 @@ class BoundedFile(io.BytesIO):
         self.bound = bound
 
     def write(self, data: Any, /) -> int:
-        if self.tell() + len(data) > self.bound:
+        if self.tell() + memoryview(data).nbytes > self.bound:
             raise MemoryError
         return super().write(data)
 
