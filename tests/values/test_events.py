@@ -47,6 +47,12 @@ EXAMPLES: list[events.Event] = [
     events.NetworkRequested(
         host="api.example.org", port=443, method="CONNECT", address="192.0.2.1", sent=3, received=4, seconds=0.5
     ),
+    events.FilesChanged(
+        folder="/w",
+        created=[{"name": "a.csv", "type": "text/csv", "size": 3}],
+        deleted=["b.csv"],
+        refused={"c": "it is a link"},
+    ),
     events.SnapshotTaken(reference="sha256:00", size=3, left_out=["f"]),
     events.StepFinished(number=1, observation="o", error_kind="AgentParsingError", error="e"),
     events.RunFinished(state="success", answer=3, usage=TokenUsage(1, 2)),

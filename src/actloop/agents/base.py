@@ -326,6 +326,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
             token_usage=run.ledger.total(),
             timing=run.timing,
             run_id=run.id,
+            files=[file for _, file in sorted(run.files.items())],
         )
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from actloop.executors.workspace import WorkspaceFile
     from actloop.values.usage import Timing, TokenUsage
 
 
@@ -20,6 +21,7 @@ class RunResult:
         token_usage: Tokens of the run, sub-agents included; None when a service did not report them.
         timing: Start, end and duration in seconds.
         run_id: Id under which the journal holds the run.
+        files: What the run's programs made or changed in the agent's workspace, by name.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class RunResult:
         messages: list[dict[str, Any]] | None = None,
         *,
         run_id: str | None = None,
+        files: list[WorkspaceFile] | None = None,
     ) -> None:
         if messages is not None:
             if steps is not None:
@@ -44,6 +47,7 @@ class RunResult:
         self.token_usage = token_usage
         self.timing = timing
         self.run_id = run_id
+        self.files = files or []
 
     @property
     def messages(self) -> list[dict[str, Any]] | None:
@@ -63,6 +67,7 @@ class RunResult:
             "token_usage": self.token_usage.dict() if self.token_usage is not None else None,
             "timing": self.timing.dict() if self.timing is not None else None,
             "run_id": self.run_id,
+            "files": [file.dict() for file in self.files],
         }
 
 

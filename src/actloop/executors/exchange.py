@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors.file_types import HEAD, file_type
 from actloop.executors.host_folder import ConflictError, HostFolder, folded, unfit
-from actloop.executors.workspace import FileChanges, WorkspaceFile, in_bytes
+from actloop.executors.workspace import FileChanges, WorkspaceFile
 from actloop.guest.files import MAX_FILES
+from actloop.values.sizes import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors import snapshots
 from actloop.executors.protocol import HostProtocol, Ready, Told
-from actloop.executors.session import Call, Finished, GuestFailure, Printed, SandboxLimits, Session
+from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,6 @@ START = 30.0
 """Seconds that a guest may take to start."""
 
 _CHUNK = 1 << 18
-_LOST = "The sandbox was restarted, and all variables and imports of earlier code are gone: define again what you need."
 
 
 class GuestProcess(Protocol):
@@ -250,7 +249,7 @@ class GuestSession(Session):
             raise
         if not isinstance(event, Told):
             self.close()
-            raise InterpreterError(f"The sandbox died or took too long when it was asked to {what}. {_LOST}")
+            raise InterpreterError(f"The sandbox died or took too long when it was asked to {what}. {LOST}")
         with self._lock:
             self._pause()
         if event.error is not None:
@@ -457,7 +456,7 @@ class GuestSession(Session):
         logs = self._protocol.logs
         self.close()
         traceback = f"{kind}: {message}\n"
-        return Finished(None, logs, GuestFailure(kind, message, traceback=traceback, hint=_LOST, lost=True))
+        return Finished(None, logs, GuestFailure(kind, message, traceback=traceback, hint=LOST, lost=True))
 
     def _lost_after_answer(self) -> Finished:
         """The answer was given before the guest died: that the variables are gone is all that is left to say."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from actloop.executors.workspace import FileChanges
 
 
+LOST = "The sandbox was restarted, and all variables and imports of earlier code are gone: define again what you need."
+"""The hint of a failure that lost the session."""
+
+
 class Waiter(Protocol):
     """How a session waits for its stream; implemented once blocking and once on asyncio."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actloop.values.sizes import in_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -153,18 +155,6 @@ def _listed(found: Scan) -> str:
     named = ", ".join(f"{name!r} ({in_bytes(size)})" for name, size in files[:_MOST_NAMED])
     more = f" and {len(files) - _MOST_NAMED:,} more" if len(files) > _MOST_NAMED else ""
     return f"It holds {named}{more}."
-
-
-def in_bytes(size: int) -> str:
-    """A size as people read it."""
-    if size < 1024:
-        return f"{size} bytes" if size != 1 else "1 byte"
-    amount = float(size)
-    for unit in ("KB", "MB", "GB"):
-        amount /= 1024
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-    return f"{amount / 1024:.3g} TB"
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,14 +159,15 @@ def _run(
     yield ProgramStarted(id=name, code=program.code)
     execution: Execution = yield Execute(name, program.code)
     printed = wording.printed(execution.logs, task.output_limit) or None
+    notice = wording.neutral(execution.notice)
     if execution.answered:
         refusal: str | None = yield Check(execution.output)
         if refusal is None:
             return StepFinished(number=number, observation=printed, answered=True), Answer(execution.output)
         return StepFinished(number=number, error_kind="AgentError", error=wording.refused(refusal)), None
     if execution.failure is not None:
-        shown = "\n".join(part for part in (printed, wording.returned(execution.uses)) if part) or None
+        shown = "\n".join(part for part in (printed, wording.returned(execution.uses), notice) if part) or None
         error = wording.failed(execution.failure, execution.uses)
         return StepFinished(number=number, observation=shown, error_kind="AgentExecutionError", error=error), None
     shown = wording.ran(execution.output, execution.logs, task.output_limit, execution.uses)
-    return StepFinished(number=number, observation=shown), None
+    return StepFinished(number=number, observation=f"{shown}\n{notice}" if notice else shown), None

@@ -84,6 +84,7 @@ class Execution:
         failure: Why it did not run to its end; None when it did, or when it gave the final answer.
         answered: Whether it gave the final answer.
         uses: The first tool calls that returned.
+        notice: What the model is told besides; empty when there is nothing.
     """
 
     output: Any = None
@@ -91,6 +92,7 @@ class Execution:
     failure: GuestFailure | None = None
     answered: bool = False
     uses: tuple[ToolUse, ...] = ()
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentInterruptedError
-from actloop.executors.session import Call, Finished, Printed, RemoteTool, Session
+from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, RemoteTool, Session
 from actloop.loop.effects import Execute, Execution, ToolUse
 from actloop.runtime import foreign
 from actloop.runtime.gateway import FINAL_ANSWER, Raised, Returned, is_async
@@ -17,6 +17,7 @@ from actloop.values import events
 
 if TYPE_CHECKING:
     from actloop.executors.session import Request
+    from actloop.executors.workspace import FileChanges
     from actloop.memory.fold import StreamItem
     from actloop.runtime.ports import Handle, Port
     from actloop.runtime.run import Run
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 _MOST_USES = 8
 """Tool results of a program that the model may be shown."""
 
+_FILES_OF_A_FACT = 500
+
 
 async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, StreamItem | None]:
     """Run a program to its end; returns what came of it, and the item for the stream."""
     start = run.now()
+    program: _Program | None = None
     if hasattr(run.executor, "open_session"):
         program = _Program(run, port)
         ended, answer, uses = await program.run(effect.code), program.answer, tuple(program.uses)
@@ -41,6 +45,7 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
         failure=failure,
         answered=answer is not None,
         uses=uses,
+        notice=program.notice if program is not None else "",
     )
     execution: Execution = run.vault.masked(execution)
     failure = execution.failure
@@ -56,7 +61,31 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
             seconds=run.now() - start,
         )
     )
+    if program is not None and program.changes:
+        _note_files(run, program.changes)
     return execution, item
+
+
+def _note_files(run: Run, changes: FileChanges) -> None:
+    """Note what became of the workspace, in facts of a bounded size."""
+    from actloop.executors.workspace import merged
+
+    run.files = merged(run.files, changes)
+    kinds: dict[str, list[Any]] = {
+        "created": [file.dict() for file in changes.created],
+        "changed": [file.dict() for file in changes.changed],
+        "deleted": list(changes.deleted),
+        "refused": list(changes.refused.items()),
+    }
+    every = [(kind, item) for kind, items in kinds.items() for item in items]
+    for start in range(0, len(every), _FILES_OF_A_FACT):
+        part = every[start : start + _FILES_OF_A_FACT]
+        created, changed, deleted, refused = ([item for of, item in part if of == kind] for kind in kinds)
+        run.emit(
+            events.FilesChanged(
+                folder=str(changes.folder), created=created, changed=changed, deleted=deleted, refused=dict(refused)
+            )
+        )
 
 
 async def prepare(run: Run, port: Port) -> None:
@@ -116,6 +145,12 @@ class _Program:
         self._answers: list[Handle] = []
         self.answer: Returned | None = None
         self.uses: list[ToolUse] = []
+        self.changes: FileChanges | None = None
+
+    @property
+    def notice(self) -> str:
+        """What the model is told of the workspace."""
+        return self.changes.notice() if self.changes is not None else ""
 
     async def run(self, code: str) -> Finished:
         session = await open_session(self._run, self._port)
@@ -132,9 +167,20 @@ class _Program:
         except BaseException:
             self._run.close()  # what the program is doing is not known any more
             raise
+        ended = await self._take_files(session, ended)
         if not session.alive:
             self._run.close()
         return ended
+
+    async def _take_files(self, session: Session, ended: Finished) -> Finished:
+        """Take over what the program did to the workspace. A sandbox that dies of being asked is lost."""
+        if not session.alive:
+            return ended
+        self.changes = await session.take_files(self._port)
+        if session.alive or ended.failure is not None:
+            return ended
+        failure = GuestFailure("SandboxCrash", self.notice, hint=LOST, lost=True)
+        return Finished(ended.output, ended.logs, failure)
 
     async def _attend(self, session: Session) -> Finished:
         """Do what the program asks for until it ends."""
@@ -168,6 +214,9 @@ class _Program:
         """Interrupt the program. A session that obeys lives on, for a conversation that continues."""
         try:
             await self._drain(session)
+            self.changes = await session.take_files(self._port)
+            if self.changes:
+                _note_files(self._run, self.changes)
         except BaseException:  # interrupted once more
             self._run.close()
             raise

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from actloop.executors.session import Session
+    from actloop.executors.workspace import WorkspaceFile
     from actloop.memory.callbacks import CallbackRegistry
     from actloop.memory.memory import AgentMemory
     from actloop.models.base import Model
@@ -90,6 +91,7 @@ class Run:
         stream: Whether replies are streamed.
         max_tool_threads: Calls of one message that are performed at once.
         vault: Secrets of the agent, which no event holds.
+        files: What its programs made or changed in the workspace, by name.
     """
 
     agent: Any
@@ -112,6 +114,7 @@ class Run:
     max_steps: int = 20
     parent: Run | None = None
     vault: Vault = field(default_factory=Vault)
+    files: dict[str, WorkspaceFile] = field(default_factory=dict[str, "WorkspaceFile"])
     now: Callable[[], float] = time.time
     id: str = field(default_factory=lambda: os.urandom(6).hex())
 

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import message_of
+from actloop.ui.files import changes_in_words
 from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.ui.safe import safe_text
 from actloop.values import events
@@ -55,6 +56,8 @@ class MethodScreen:
                 logger.log_code("Program:", safe_text(event.code), level=LogLevel.INFO)
             case events.ProgramFinished() if event.logs:
                 self._say(f"Printed:\n{event.logs}", LogLevel.INFO)
+            case events.FilesChanged():
+                self._say(f"Files: {changes_in_words(event)}", LogLevel.INFO)
             case events.ToolCalled(origin="message"):
                 named = ", ".join(f"{name}={value!r}" for name, value in event.kwargs.items())
                 given = ", ".join([*map(repr, event.args), *([named] if named else [])])

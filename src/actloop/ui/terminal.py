@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.ui.files import changes_in_words
 from actloop.ui.logger import ACCENT, AgentLogger, LogLevel
 from actloop.ui.safe import safe_text
 from actloop.values import events
@@ -99,6 +100,8 @@ class TerminalScreen:
                     self._block(event.thought)
             case events.CallObserved():
                 self._show_observation(event)
+            case events.FilesChanged():
+                self.bar(_short(f"Files: {changes_in_words(event)}", 1000), "cyan")
             case events.NetworkRequested():
                 self._requested += 1
                 if self._requested <= REQUEST_LINES:

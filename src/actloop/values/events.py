@@ -235,6 +235,25 @@ class NetworkRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilesChanged(Event):
+    """Files of the workspace that a program made, changed or deleted; of very many there are several such events.
+
+    Attributes:
+        folder: The workspace on this machine.
+        created: New files: each its `name` within the folder, its MIME `type` and its `size` in bytes.
+        changed: Files with another content, in the same form.
+        deleted: Names of files that are gone.
+        refused: Why a change was not taken over, by the file's name; an empty name stands for the whole.
+    """
+
+    folder: str
+    created: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    changed: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    deleted: list[str] = field(default_factory=list[str])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken(Event):
     """A snapshot of the sandbox was stored; `reference` names it (`sha256:...`), `size` is in bytes."""
 
