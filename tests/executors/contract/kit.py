@@ -30,6 +30,12 @@ def _ready() -> str:
     return ""
 
 
+def _no_wasm() -> str:
+    from actloop.executors.wasm import WasmExecutor
+
+    return WasmExecutor.why_unavailable()
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One executor.
@@ -75,6 +81,18 @@ EXECUTORS: dict[str, Subject] = {
             sessions=50,
             make=_unsafe,
             attacks=(),
+        ),
+        Subject(
+            "wasm",
+            lacks={
+                "threads": "Python in WebAssembly has no threads",
+                **dict.fromkeys(
+                    ("images", "arrays", "tables"),
+                    "Pyodide's wheels of Pillow, NumPy and pandas cannot be fetched here",
+                ),
+            },
+            sessions=8,
+            why_not=_no_wasm,
         ),
     )
 }

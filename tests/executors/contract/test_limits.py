@@ -81,7 +81,7 @@ def test_memory_is_limited(code: str, open_driver: Callable[..., Driver]) -> Non
     driver = open_driver(limits(memory=128 << 20, wall=20.0))
     failure = driver.run(code).failure
     assert failure is not None
-    assert failure.kind in ("MemoryError", "SandboxCrash")
+    assert failure.kind in ("MemoryError", "OverflowError", "SandboxCrash")  # OverflowError: beyond 32 bits
     if driver.session.alive:
         assert driver.value("x = None\n1 + 1") == 2
 
