@@ -207,6 +207,14 @@ class Session(ABC):
     def close(self) -> None:
         """End the session and free what it holds; idempotent, never raises, callable from any thread."""
 
+    async def read(self, waiter: Waiter) -> dict[str, Any]:  # noqa: ARG002
+        """The variables, between two snippets: what cannot be sent as `guest.Opaque`; tools and modules are left out.
+
+        Raises:
+            InterpreterError: A snippet runs, or sessions of this kind cannot be read.
+        """
+        raise InterpreterError(f"The variables of {type(self).__name__} cannot be read")
+
     async def snapshot(self, waiter: Waiter) -> Snapshot:  # noqa: ARG002
         """Take the variables as they are now, between two snippets. What cannot be taken is named, the rest is kept.
 
