@@ -32,7 +32,7 @@ SLOWEST = 4_000_000
 START = 30.0
 """Seconds that taking or giving back may last besides, where a snippet's time has no limit."""
 
-_PART = 4 * 1024 * 1024
+_FIRST, _PART = 256 * 1024, 4 * 1024 * 1024
 _MAGIC = b"actloop snapshot 1\n"
 _LENGTH = struct.Struct(">I")
 _DIGEST = 32
@@ -146,21 +146,22 @@ async def take(session: GuestSession, waiter: Waiter) -> Snapshot:
     part = min(_PART, session.limits.value // 4)
     seconds = session.limits.wall or START
     try:
-        said = await _with_library(session, waiter, "snapshot", (seconds / 2, seconds), bound=most, part=part)
-        size, first = said.get("size"), said.get("data")
-        if type(size) is not int or not 0 < size <= most + part or not _is_listing(said):
+        wanted = min(_FIRST, part)
+        said = await _with_library(session, waiter, "snapshot", (seconds / 2, seconds), bound=most, part=wanted)
+        size, data = said.get("size"), said.get("data")
+        if type(size) is not int or not 0 < size <= most + _PART or not _is_listing(said):
             _broken(session)
         file = io.BytesIO()
         until = time.monotonic() + seconds + size / SLOWEST
-        data = first
         while True:
-            if type(data) is not bytes or len(data) != min(part, size - file.tell()):
+            if type(data) is not bytes or len(data) != min(wanted, size - file.tell()):
                 _broken(session)
             file.write(data)
             if file.tell() == size:
                 break
-            left = max(0.0, until - time.monotonic())
-            data = await session.ask_within((left,), "snapshot part", waiter, {"start": file.tell(), "size": part})
+            wanted = part
+            details = {"start": file.tell(), "size": part}
+            data = await session.ask_within(_time_for(part, seconds, until), "snapshot part", waiter, details)
     except InterpreterError as error:
         raise InterpreterError(f"No snapshot could be taken: {error}") from None
     names, left_out = map(_cleaned, said["names"]), said["left_out"].items()
@@ -186,15 +187,18 @@ async def give(session: GuestSession, snapshot: Snapshot, waiter: Waiter) -> Non
     data = memoryview(snapshot.data)
     part = min(_PART, session.limits.value // 4)
     seconds = session.limits.wall or START
-    until = time.monotonic() + seconds + len(data) / SLOWEST
+    until = time.monotonic() + 2 * seconds + len(data) / SLOWEST
     try:
         for start in range(0, max(len(data), 1), part):
-            last = start + part >= len(data)
-            left = seconds if last else max(0.0, until - time.monotonic())
-            details = {"start": start, "data": bytes(data[start : start + part]), "last": last}
-            await _with_library(session, waiter, "restore", (left,), **details)
+            details = {"start": start, "data": bytes(data[start : start + part]), "last": start + part >= len(data)}
+            await _with_library(session, waiter, "restore", _time_for(part, seconds, until), **details)
     except InterpreterError as error:
         raise InterpreterError(f"The snapshot could not be restored: {error}") from None
+
+
+def _time_for(part: int, seconds: float, until: float) -> tuple[float]:
+    """Seconds for one part: bounded for each, and for all of them together."""
+    return (max(0.0, min(seconds + part / SLOWEST, until - time.monotonic())),)
 
 
 async def _with_library(
