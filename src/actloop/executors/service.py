@@ -1,0 +1,195 @@
+"""Executors over cloud services: one sandbox of the service for each session, with a guest in it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from abc import abstractmethod
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from actloop.errors import AgentError, MissingExtraError, SandboxUnavailableError
+from actloop.executors.base import GuestExecutor
+from actloop.executors.cloud import GUEST_USER, RLIMITS, Lease, Machine, begin, masked, packages_of
+from actloop.executors.reaper import REAPER
+from actloop.executors.stream import KeeperProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.network import SessionProxy
+    from actloop.executors.stream import ByteStream
+
+
+class ServiceExecutor(GuestExecutor):
+    """Base class of executors over cloud services.
+
+    Args:
+        additional_imports: Modules that programs may import besides the standard library's, or requirements as pip
+            understands them. What a sandbox does not have is installed in it when it starts.
+        logger: Prints what happens; None prints nothing.
+        allow_internet_access: Leave the network of sandboxes open.
+        allow_pickle: Accepted for programs written for smolagents, as False: no value travels as a pickle.
+        start_timeout: Seconds that a sandbox may take to start, the installation of packages included.
+        **options: Those of `GuestExecutor`: `limits`, `timeout_seconds`, `allow_hosts`, ...
+
+    Raises:
+        MissingExtraError: The service's library is not installed.
+        SandboxUnavailableError: There are no credentials for the service.
+        ValueError: Something is asked for that this service cannot do.
+    """
+
+    enforced = frozenset({"wall", "output", "value", "memory", "files", "processes"})
+
+    networked = True
+
+    service: ClassVar[str] = ""
+    """Its name, for messages."""
+    extra: ClassVar[str] = ""
+    """The extra with its library, which is the name of the library's package, too."""
+
+    def __init__(
+        self,
+        additional_imports: Sequence[str],
+        logger: Any,
+        *,
+        allow_internet_access: bool = False,
+        allow_pickle: bool = False,
+        start_timeout: float = 300.0,
+        **options: Any,
+    ) -> None:
+        if allow_pickle:
+            raise ValueError("allow_pickle: values travel in a safe codec here and never as pickles; leave it out")
+        if allow_internet_access and options.get("allow_hosts"):
+            raise ValueError(
+                "allow_hosts: with allow_internet_access=True programs reach all hosts; leave one of them out"
+            )
+        packages = packages_of(additional_imports, sys.stdlib_module_names)
+        super().__init__([_module_of(name) for name in additional_imports], **options)
+        self.additional_imports = list(additional_imports)
+        self.logger = logger
+        self.allow_internet_access = allow_internet_access
+        self._packages = packages
+        self._start_timeout = start_timeout
+        if find_spec(self.extra) is None:
+            raise MissingExtraError(self.extra, self.extra, type(self).__name__)
+        if reason := self._why_no_credentials():
+            raise SandboxUnavailableError(reason)
+
+    def _check_installed(self) -> None:
+        """Packages are looked for in the sandbox, not here."""
+
+    @classmethod
+    def why_unavailable(cls) -> str:
+        """As in `GuestExecutor`."""
+        if find_spec(cls.extra) is None:
+            return f"the package '{cls.extra}' is not installed: pip install 'actloop[{cls.extra}]'"
+        return cls._why_no_environment()
+
+    @classmethod
+    @abstractmethod
+    def _why_no_environment(cls) -> str:
+        """Which credentials the environment lacks; empty when it has them."""
+
+    def _why_no_credentials(self) -> str:
+        """Which credentials are missing, given what this executor was told."""
+        return self._why_no_environment()
+
+    @abstractmethod
+    def _create(self) -> tuple[Machine, float | None, str]:
+        """Create a sandbox: it, after how many seconds its service must be asked to keep it, and what ends it at last.
+
+        Raises:
+            Exception: What the service's library raised.
+        """
+
+    @abstractmethod
+    def _explain(self, error: BaseException) -> str:
+        """What an error of the service's library means, and what to do."""
+
+    @abstractmethod
+    def _hidden(self) -> list[str | None]:
+        """Credentials, which no message may show."""
+
+    def _network(self) -> str:
+        """What the sandbox does about its network, as in `boot.boot`."""
+        return "open" if self.allow_internet_access else "close"
+
+    def _say(self, line: str) -> None:
+        if self.logger is not None:
+            self.logger.log(masked(line, self._hidden()))
+
+    def spawn(self, config: dict[str, Any]) -> GuestProcess:
+        """As in `GuestExecutor`."""
+        try:
+            machine, every, left = self._create()
+        except Exception as error:
+            raise self._unavailable(error) from None
+        lease = Lease(machine, every, left)
+        try:
+            keep = {"config": {**config, "uid": GUEST_USER}, "armor": True, "rlimits": RLIMITS}
+            options = {"keep": keep, "packages": self._packages, "network": self._network()}
+            stream = begin(machine, options, self._say, self._start_timeout)
+        except BaseException as error:
+            REAPER.put(lease.end)
+            if isinstance(error, Exception):
+                raise self._unavailable(error) from None
+            raise
+        proxy = self.new_proxy()
+        return _ServiceProcess(stream, lease.end, proxy)
+
+    def _unavailable(self, error: Exception) -> AgentError:
+        hidden = self._hidden()
+        if isinstance(error, SandboxUnavailableError):
+            reason = f"The sandbox of {self.service} cannot run programs: {error.message}"
+        else:
+            reason = self._explain(error)
+        return SandboxUnavailableError(masked(reason, hidden))
+
+    def install_packages(self, additional_imports: Sequence[str]) -> list[str]:
+        """Have packages installed in every sandbox from now on; those that were named so far.
+
+        The executor's own session, if it has one, ends: its next program begins in a sandbox that has them.
+        """
+        packages = packages_of(additional_imports, sys.stdlib_module_names)
+        with self._lock:
+            self._packages = list(dict.fromkeys([*self._packages, *packages]))
+            self.authorized_imports = sorted({*self.authorized_imports, *map(_module_of, additional_imports)})
+            if packages:
+                self.cleanup()
+        return [package for _module, package in self._packages]
+
+    def delete(self) -> None:
+        """End the executor's own session, and its sandbox."""
+        self.cleanup()
+
+
+class _ServiceProcess(KeeperProcess):
+    """A guest in a sandbox of a service.
+
+    Attributes:
+        proxy: What serves the requests of its programs; None where they have no network.
+    """
+
+    def __init__(self, stream: ByteStream, end: Callable[[], None], proxy: SessionProxy | None) -> None:
+        self.proxy = proxy
+        super().__init__(stream, end, armor=True, connect=None if proxy is None else proxy.serve)
+
+    def close(self) -> None:
+        """As in `KeeperProcess`."""
+        super().close()
+        if self.proxy is not None:
+            self.proxy.close()
+
+
+def options_of_guests() -> frozenset[str]:
+    """The options that every executor with a guest takes."""
+    return frozenset(inspect.signature(GuestExecutor.__init__).parameters) - {"self", "additional_authorized_imports"}
+
+
+def _module_of(name: str) -> str:
+    """The module that a requirement such as "numpy==2.4.0" most likely brings; of a module, its name."""
+    match = re.match(r"[\w.-]+", name)
+    return match.group().removesuffix(".").replace("-", "_") if match else name
