@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from actloop.errors import ForbiddenAddressError
+from actloop.executors.base import NETWORK_BUDGET
 from actloop.values.addresses import parsed_host, special
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def _entry(text: object) -> _Entry:
         raise _bad(text, "is no text")
     if "://" in text:
         raise _bad(text, "is a URL, and not a host")
+    if "%" in text:
+        raise _bad(text, "names a network interface")
     network = _network(text)
     if network is not None:  # before the port is split off: an IPv6 address has colons of its own
         return _Entry(text, "", network, USUAL_PORTS)
@@ -143,7 +146,9 @@ class NetworkPolicy:
         ValueError: An entry cannot be read; or the budget is no positive number.
     """
 
-    def __init__(self, allow_hosts: Iterable[str], budget: int | None, *, resolve: Resolve = system_resolve) -> None:
+    def __init__(
+        self, allow_hosts: Iterable[str], budget: int | None = NETWORK_BUDGET, *, resolve: Resolve = system_resolve
+    ) -> None:
         if isinstance(allow_hosts, str):
             raise ValueError(f"allow_hosts is a list of hosts, not one text: write [{allow_hosts!r}]")
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget <= 0):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -185,8 +190,7 @@ class NetworkPolicy:
             entries = [entry for entry in self._entries if entry.names(host)]
         if not any(port in entry.ports for entry in entries):
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            which = f"port {port} is not, of {host}" if entries else f"{shown} is not"
-            raise ForbiddenAddressError(f"{which} among what may be reached from here: {self.listed}")
+            raise ForbiddenAddressError(f"{shown} is not among what may be reached from here: {self.listed}")
         return address
 
     def check_addresses(self, host: str, port: int, addresses: Iterable[Address]) -> None:
