@@ -27,6 +27,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 SKIPS = re.compile(
     r"LiteLLM has an environment of its own|Python 3\.\d+ is not installed"
     r"|the SDK bounds only the wait|empty parameter set"
+    r"|^(Skipped: )?\w+ has no [a-z]+: "  # what an executor's platform lacks, with its reason: tests/executors/contract
 )
 """Why a test may be skipped where everything is there that the tests need, as it is in CI."""
 
