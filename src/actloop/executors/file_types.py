@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from functools import cache
+from pathlib import PurePosixPath
 
 UNKNOWN = "application/octet-stream"
 HEAD = 512
@@ -47,7 +48,7 @@ def file_type(name: str, head: bytes) -> str:
         name: Its name.
         head: At least the first `HEAD` bytes of its content, or all of it.
     """
-    guessed, packed = _known().guess_type("file." + name.rpartition(".")[2], strict=False)
+    guessed, packed = _known().guess_type("file" + "".join(PurePosixPath(name).suffixes[-2:]), strict=False)
     if packed is not None:
         guessed = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(packed)
     begins = _beginning(head)
@@ -77,5 +78,5 @@ def _is_text(head: bytes) -> bool:
     try:
         head[:HEAD].decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.start > min(len(head), HEAD) - 4  # cut within a character
+        return len(head) >= HEAD and error.start > HEAD - 4  # cut within a character
     return True

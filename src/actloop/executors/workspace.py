@@ -124,8 +124,10 @@ def _folder(path: Located) -> Path:
         raise ValueError(f"workspace={shown!r} is no path of a folder")
     try:
         folder = Path(shown).expanduser().resolve(strict=True)
+    except FileNotFoundError:
+        raise ValueError(f"The workspace {shown!r} is not there: make the folder first") from None
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"The workspace {shown!r} cannot be found: make the folder first ({error})") from None
+        raise ValueError(f"The workspace {shown!r} cannot be reached: {error}") from None
     if not folder.is_dir():
         raise ValueError(f"The workspace {shown!r} is not a folder: give the folder that the file is in")
     if not os.access(folder, os.R_OK | os.X_OK):

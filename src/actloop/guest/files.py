@@ -177,9 +177,9 @@ class Files:
                 if kind not in ("file", "hard link"):
                     yield name, kind, 0, ""
                     continue
-                total += about.st_size
                 digest = ""
-                if total <= self._quota:
+                if about.st_size <= self._quota and total <= self._quota:
+                    total += about.st_size
                     mark = yield from self._marked(name, about)
                     if mark is None:
                         kind = "unreadable"
