@@ -420,6 +420,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
             variables={**inherited.variables, **variables},
             sent=inherited.sent,
             session=inherited.session,
+            snapshot=inherited.snapshot,
             continues=inherited.previous.id if inherited.previous is not None else None,
             sinks=self._sinks(),
             stream=self.stream_outputs,
@@ -427,9 +428,6 @@ class MultiStepAgent(SavedAgent, LatestRun):
             parent=parent,
             vault=self.vault if parent is None else self.vault.within(parent.vault),
         )
-
-    def _executor(self) -> Any:
-        return None
 
     def _sinks(self) -> list[EventSink]:
         sinks: list[EventSink] = []

@@ -12,7 +12,7 @@ from actloop.runtime.run import current_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actloop.executors.session import Session
+    from actloop.executors.session import Session, Snapshot
     from actloop.runtime.run import Run
 
 
@@ -25,6 +25,8 @@ class Inherited:
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
     sent: dict[str, Any] = field(default_factory=dict[str, Any])
     previous: Run | None = None
+    snapshot: Snapshot | None = None
+    """What its sandbox begins with, when there is no session."""
 
 
 class Runs:
@@ -37,6 +39,7 @@ class Runs:
         self.memory: AgentMemory | None = None
         """The conversation before any run, where one was asked for or set."""
         self.variables: dict[str, Any] = {}
+        self._snapshot: Snapshot | None = None
 
     def shown(self, agent: Any) -> Run | None:
         """The agent's run that called this code, or else the latest."""
@@ -59,7 +62,7 @@ class Runs:
             if not reset:
                 inherited = self._inherit(previous)
             run = make(inherited)
-            self._latest, self.memory, self.variables = run, None, {}
+            self._latest, self.memory, self.variables, self._snapshot = run, None, {}, None
             self._active.add(run)
         if previous is not None and previous not in self._active:
             previous.close()
@@ -67,12 +70,15 @@ class Runs:
 
     def _inherit(self, previous: Run | None) -> Inherited:
         if previous is None:
-            return Inherited(memory=self.memory, variables=self.variables)
+            return Inherited(memory=self.memory, variables=self.variables, snapshot=self._snapshot)
         if previous in self._active:
             # Another thread's run is still under way: its steps so far are read, everything else stays its own.
             memory = AgentMemory(previous.memory.system_prompt)
             memory.steps = previous.memory.steps.copy()
-            return Inherited(memory=memory, variables=previous.variables, previous=previous)
+            return Inherited(memory, None, previous.variables, {}, previous, self._snapshot)
+        if self._snapshot is not None:
+            held = {name: value for name, value in previous.variables.items() if name in self._snapshot.names}
+            return Inherited(previous.memory, None, previous.variables, held, previous, self._snapshot)
         session, previous.session = previous.session, None
         return Inherited(previous.memory, session, previous.variables, previous.sent, previous)
 
@@ -93,6 +99,11 @@ class Runs:
         if latest is not None and latest not in self._active:
             latest.close()
 
+    def restore(self, snapshot: Snapshot) -> None:
+        """The sandbox of the next run that continues the conversation begins with this, in place of the latest one."""
+        with self._lock:
+            self._snapshot = snapshot
+
     def interrupt(self) -> None:
         """Ask every run under way to end."""
         with self._lock:
@@ -104,6 +115,7 @@ class Runs:
         """Leave every run behind: those under way are interrupted, and no sandbox is kept for a next one."""
         with self._lock:
             latest, self._latest, self.memory, self.variables = self._latest, None, None, {}
+            self._snapshot = None
             active = list(self._active)
         for run in active:
             run.interrupt.set()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from actloop.errors import InterpreterError
+from actloop.executors.waiting import BlockingWaiter, run_now
 from actloop.memory.steps import ActionStep
 from actloop.ui.logger import Monitor
+from actloop.values.events import SnapshotTaken
 
 if TYPE_CHECKING:
     from actloop.agents.runs import Runs
+    from actloop.executors.session import Snapshot
     from actloop.memory.memory import AgentMemory
     from actloop.models.base import Model
     from actloop.ui.logger import AgentLogger
@@ -71,6 +75,43 @@ class LatestRun(ABC):
             monitor.total_input_token_count += run.ledger.called.input_tokens
             monitor.total_output_token_count += run.ledger.called.output_tokens
         return monitor
+
+    def _executor(self) -> Any:
+        """What runs the agent's programs; None for an agent that writes none."""
+        return None
+
+    def snapshot(self) -> Snapshot:
+        """The variables of the latest run's sandbox, so that its conversation can go on elsewhere: see `restore`.
+
+        What could not be taken is named in `left_out`. Everything that the programs computed is in a snapshot, tools'
+        results included. Blocks for some milliseconds, more with large data.
+
+        Raises:
+            InterpreterError: There is no such sandbox, a program runs in it, or it cannot be taken.
+        """
+        import hashlib
+
+        run = self._runs.shown(self)
+        if run is None or run.session is None or not run.session.alive:
+            raise InterpreterError("There is no sandbox to take: none was started by the latest run, or it has ended")
+        snapshot = run_now(run.session.snapshot(BlockingWaiter()))
+        data = snapshot.to_bytes()
+        reference = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        run.emit(SnapshotTaken(reference=reference, size=len(data), left_out=sorted(snapshot.left_out)))
+        return snapshot
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Have the next run with `reset=False` begin with these variables, in place of those of the latest run.
+
+        To go on in another process, give the agent its conversation (`memory`) besides.
+
+        Raises:
+            InterpreterError: The agent's executor cannot be given variables of a snapshot. Whether this snapshot fits
+                it, is seen when that run begins.
+        """
+        if not hasattr(self._executor(), "open_session"):
+            raise InterpreterError(f"{type(self).__name__} has no executor that opens sandboxes for snapshots")
+        self._runs.restore(snapshot)
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The conversation as a model is sent it.

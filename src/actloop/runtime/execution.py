@@ -92,7 +92,7 @@ async def prepare(run: Run, port: Port) -> None:
     """Hand a run's variables to its sandbox before the model is asked: one that cannot be sent then costs nothing."""
     if run.session is not None and run.session.alive:
         await define(run, run.session, port)
-    elif hasattr(run.executor, "open_session") and run.variables:
+    elif hasattr(run.executor, "open_session") and (run.variables or run.snapshot is not None):
         await open_session(run, port)
 
 
@@ -102,10 +102,14 @@ async def open_session(run: Run, port: Port) -> Session:
         _observe(run, run.session)
         return run.session
     run.close()
+    snapshot, run.snapshot = run.snapshot, None
     session: Session = await run.executor.open_session(port)
     _observe(run, session)
     run.session = session
-    run.sent = {}
+    if snapshot is None:
+        run.sent = {}
+    else:
+        await session.restore(snapshot, port)
     await define(run, session, port)
     return session
 

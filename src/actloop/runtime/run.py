@@ -20,7 +20,7 @@ from actloop.values.usage import Timing, TokenUsage
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from actloop.executors.session import Session
+    from actloop.executors.session import Session, Snapshot
     from actloop.executors.workspace import WorkspaceFile
     from actloop.memory.callbacks import CallbackRegistry
     from actloop.memory.memory import AgentMemory
@@ -85,6 +85,7 @@ class Run:
         variables: Extra variables of the conversation, by name.
         sent: Those that the sandbox session was given, as they were then.
         session: The sandbox, once there is one.
+        snapshot: What the first one begins with.
         continues: Id of the run whose conversation this one continues.
         prepared: Whether an executor without sessions was given the tools and variables.
         sinks: Told of every event, in order.
@@ -106,6 +107,7 @@ class Run:
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
     sent: dict[str, Any] = field(default_factory=dict[str, Any])
     session: Session | None = None
+    snapshot: Snapshot | None = None
     continues: str | None = None
     prepared: bool = False
     sinks: Sequence[EventSink] = ()
