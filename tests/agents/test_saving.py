@@ -97,6 +97,7 @@ def worker(name: str = "worker") -> CodeAgent:
 
 SAMPLES: dict[str, Callable[[], Any]] = {
     "additional_authorized_imports": lambda: ["yaml"],
+    "allow_hosts": lambda: ["example.org:443", "*.example.com"],
     "code_block_tags": lambda: ("<a>", "</a>"),
     "context": lambda: ContextLimit(tokens=1000, keep_last=2),
     "description": lambda: "Says \u201eit\u201c.",
@@ -121,6 +122,7 @@ SAMPLES: dict[str, Callable[[], Any]] = {
     "tools": lambda: [area, Repeater(5)],
     "use_structured_outputs_internally": lambda: True,
     "verbosity_level": lambda: LogLevel.OFF,
+    "workspace": lambda: str(Path(__file__).parent),
 }
 """A value other than the default for every argument of an agent that can be saved."""
 

@@ -109,6 +109,10 @@ def test_a_tool_with_a_false_claim_to_come_with_actloop_needs_consent() -> None:
         ({"model": {"class": "X", "data": {"models": [{"$": "model", "data": {"api_base": "e"}}]}}}, "models.data.api"),
         ({"output_type": {"$": "class", "module": "this", "name": "x"}}, "import the module of this.x"),
         ({"executor_kwargs": {"volumes": {"/": "/"}, "privileged": True}}, "executor_kwargs privileged, volumes"),
+        ({"executor_type": "docker"}, "elsewhere than in the kernel sandbox: executor_type docker"),
+        ({"executor_type": ["monty", "e2b"]}, "elsewhere than in the kernel sandbox"),
+        ({"workspace": "/etc"}, "a folder of this machine: workspace /etc"),
+        ({"allow_hosts": ["evil.example"]}, "send requests to evil.example"),
     ],
 )
 def test_what_else_needs_consent(changes: dict[str, Any], told: str) -> None:

@@ -151,7 +151,7 @@ class CodeAgent(MultiStepAgent):
             variables["custom_instructions"] = "\n\n".join(filter(None, (self.instructions, notes))) or None
         return variables | {
             "sandbox_files": getattr(executor, "workspace", None) is not None,
-            "sandbox_network": bool(getattr(executor, "allow_hosts", ())),
+            "sandbox_network": getattr(executor, "network", None) is not None,
             "sandbox_notes": notes,
             "authorized_imports": "You can import from any package you want." if "*" in imports else str(imports),
             "additional_imports": self.additional_authorized_imports,

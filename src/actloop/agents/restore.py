@@ -33,11 +33,12 @@ _ADDRESS_NAMES = ("base", "url", "uri", "endpoint", "host", "proxy", "proxies", 
 _TYPES: dict[str, tuple[type, ...]] = {
     "actloop": (str,),
     "additional_authorized_imports": (list,),
+    "allow_hosts": (list,),
     "authorized_imports": (list,),
     "class": (str,),
     "description": (str, type(None)),
     "executor_kwargs": (dict, type(None)),
-    "executor_type": (str, type(None)),
+    "executor_type": (str, list, type(None)),
     "instructions": (str, type(None)),
     "managed_agents": (list,),
     "model": (dict,),
@@ -150,6 +151,12 @@ def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: s
     options = sorted(given.keys() - _HARMLESS_OPTIONS)
     if options and "executor_kwargs" not in overrides:
         yield f"change how the sandbox{who} is made: executor_kwargs {', '.join(options)}"
+    if data.get("executor_type", "local") != "local" and "executor_type" not in overrides:
+        yield f"run the programs{who} elsewhere than in the kernel sandbox: executor_type {data['executor_type']}"
+    if data.get("workspace") and "workspace" not in overrides:
+        yield f"give the programs{who} a folder of this machine: workspace {str(data['workspace'])[:200]}"
+    if data.get("allow_hosts") and "allow_hosts" not in overrides:
+        yield f"let the programs{who} send requests to {', '.join(map(str, data['allow_hosts']))[:200]}"
     if "managed_agents" not in overrides:
         handed = {"model": None} if "model" in overrides else {}
         for managed in data.get("managed_agents", ()):
