@@ -166,7 +166,7 @@ class Exchange:
             return self._no_gift("", error.strerror or str(error), first=first)
         why = found.too_large(self.workspace.quota)
         if why:
-            return self._no_gift("", f"{why}; raise the workspace's quota, or choose a smaller folder", first=first)
+            return self._no_gift("", why, first=first)
         gone = [
             name
             for name, known in self._known.items()
@@ -292,11 +292,9 @@ class Exchange:
 
     def _wanted(self, entries: dict[str, _Entry], taken: _Taken) -> dict[str, _Entry]:
         """Files to take; what is not taken leaves `entries`' files, and is refused."""
-        total = sum(
-            known.size
-            for name, known in self._known.items()
-            if name in self._kept or (name in entries and self._is_known(name, entries[name]))
-        )
+        # What is not in the list is about to be deleted, unless it was kept the last time.
+        kept = [known for name, known in self._known.items() if name in entries or name in self._kept]
+        total, count = sum(known.size for known in kept), len(kept)
         names = {folded(name): name for name in self._known if name in entries}
         refused: set[str] = set()
         wanted: dict[str, _Entry] = {}
@@ -310,13 +308,19 @@ class Exchange:
             why = _KINDS[entry.kind] or unfit(name)
             if not why and name not in self._known and names.setdefault(folded(name), name) != name:
                 why = f"its name differs from {names[folded(name)]!r} only in the case of its letters"
-            if not why and entry.kind == "file" and (not entry.digest or total + entry.size > self.workspace.quota):
+            known = self._known.get(name)
+            more = entry.size - (known.size if known is not None else 0)
+            if not why and entry.kind == "file" and (not entry.digest or total + more > self.workspace.quota):
                 why = f"it does not fit: the folder takes {in_bytes(self.workspace.quota)} in all"
+            if not why and known is None and count >= MAX_FILES:
+                why = f"it does not fit: the folder takes {MAX_FILES:,} files in all"
             if why:
                 refused.add(name)
                 taken.refused[name] = why
-            elif entry.kind == "file":
-                total += entry.size
+                continue
+            count += known is None
+            if entry.kind == "file":
+                total += more
                 wanted[name] = entry
         for name in refused & entries.keys():
             entries[name] = _Entry("refused", entries[name].size, entries[name].digest)

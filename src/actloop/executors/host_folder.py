@@ -82,14 +82,15 @@ class Scan:
     @property
     def full(self) -> bool:
         """Whether there is more than it holds."""
-        return self.most is not None and len(self.entries) >= self.most
+        return self.most is not None and len(self.entries) > self.most
 
     def too_large(self, quota: int) -> str:
         """Why it cannot be copied into a sandbox; empty when it can."""
-        if len(self.entries) >= MAX_FILES:
-            return f"it holds more than {MAX_FILES:,} files"
+        if len(self.entries) > MAX_FILES:
+            return f"it holds more than {MAX_FILES:,} files; choose a smaller folder"
         if self.size > quota:
-            return f"its files take {self.size:,} bytes, and its quota is {quota:,}"
+            size = f"its files take {self.size:,} bytes, and its quota is {quota:,}"
+            return f"{size}; raise its quota, or choose a smaller folder"
         return ""
 
 

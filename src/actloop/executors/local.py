@@ -128,7 +128,7 @@ class LocalPythonExecutor(GuestExecutor):
         if too_large:
             raise ValueError(
                 f"The workspace {self.workspace.path} cannot be mounted ({why}), and not be copied in instead: "
-                f"{too_large}. Raise its quota, or choose a smaller folder."
+                f"{too_large}."
             )
         return False
 

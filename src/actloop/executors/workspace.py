@@ -85,8 +85,7 @@ class Workspace:
         more = f" and {len(found.closed) - 3} more" if len(found.closed) > 3 else ""
         raise ValueError(
             f"The workspace {self.path} cannot be mounted, since programs run as another user, who may not read {named}"
-            f"{more}; and it cannot be copied in instead: {why}. Open it to everybody (chmod -R o+rX), raise its "
-            "quota, or choose a smaller folder."
+            f"{more}; and it cannot be copied in instead: {why}. Or open it to everybody (chmod -R o+rX)."
         )
 
     def instructions(self) -> str:
