@@ -285,3 +285,18 @@ def test_any_width_and_a_pipe(width: int, terminal: bool) -> None:
     assert "forty-five" in re.sub(r"\x1b\[[0-9;]*m|[\s│]", "", text)
     if not terminal:
         assert "    total = sum(range(10))\n" in text  # in a pipe no line is broken
+
+
+def test_requests_to_the_network_are_quiet_lines() -> None:
+    asked = [
+        events.NetworkRequested(host="api.example.org", port=443, method="CONNECT", address="8.8.8.8", sent=1234),
+        events.NetworkRequested(host="", port=0, method="", refused="the request cannot be \x1b[31m understood"),
+    ]
+    more = [events.NetworkRequested(host="h.example", port=80, method="GET")] * 25
+    shown = printed([*RUN[:4], *asked, *more, *RUN[4:], *asked])
+    assert "  network: CONNECT api.example.org:443 · 1,234 bytes out, 0 in\n" in shown
+    assert "network: a request was refused: the request cannot be " in shown
+    assert "\x1b[31m" not in shown
+    assert shown.count("network: ") == 21
+    assert "network: 7 more requests" in shown
+    assert "network" not in printed([*RUN[:4], *asked, *RUN[4:]], level=LogLevel.ERROR)

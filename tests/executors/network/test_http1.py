@@ -159,10 +159,10 @@ def test_broken_chunks_are_refused(data: bytes) -> None:
         Chunked().take(data)
 
 
-def answered(data: bytes, method: str = "GET", step: int = 1 << 20) -> tuple[bytes, bool]:
-    answer = Answer(method)
+def answered(data: bytes, method: str = "GET", step: int = 1 << 20, *, old: bool = False) -> tuple[bytes, bool]:
+    answer = Answer(read_request(f"{method} http://example.org/ HTTP/1.{0 if old else 1}\r\nHost: a\r\n\r\n".encode()))
     given_on = b"".join(answer.take(data[start : start + step]) for start in range(0, len(data), step))
-    return given_on, answer.done
+    return given_on + (b"" if answer.done else answer.finish()), answer.done
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
@@ -176,7 +176,14 @@ def test_the_end_of_an_answer_is_known() -> None:
     assert answered(b"HTTP/1.1 204 No\r\n\r\n")[1]
     assert answered(b"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n")[1]
     assert answered(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD")[1]
-    assert not answered(b"HTTP/1.0 200 OK\r\n\r\nabc")[1]
+    assert answered(b"HTTP/1.0 200 OK\r\n\r\nabc", old=True) == (
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc",
+        False,
+    )
+    assert answered(b"HTTP/1.0 200 OK\r\n\r\nabc") == (
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        False,
+    )
     given_on, done = answered(b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert given_on.startswith(b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200\r\nConnection: close\r\n")
     assert done

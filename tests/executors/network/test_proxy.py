@@ -121,7 +121,7 @@ def server() -> Iterator[Server]:
 def test_a_request_reaches_its_server(server: Server) -> None:
     with way(server.place) as out:
         data = out.get(f"{server.url}/a?b=c")
-        assert data.startswith(b"HTTP/1.0 200 OK\r\nConnection: close\r\n")
+        assert data.startswith(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
         assert data.endswith(f"GET /a {server.place} ".encode())
         request = out.last()
     assert (request.host, request.port, request.method) == ("127.0.0.1", server.port, "GET")
@@ -429,11 +429,14 @@ def test_what_exceeds_the_budget_does_not_leave(server: Server) -> None:
 def test_an_answer_that_was_cut_off_does_not_look_whole() -> None:
     """Without a length, an answer ends where its connection does: that of one cut off must end with an error."""
     flood = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000
-    with talking(lambda connection: connection.sendall(flood)) as place, way(place, budget=100_000) as out:
+    with talking(lambda connection: connection.sendall(flood)) as place, way(place, budget=200_000) as out:
+        assert not out.get(f"http://{place}/").endswith(b"0\r\n\r\n")
+    with talking(lambda connection: connection.sendall(flood)) as place, way(place, budget=200_000) as out:
+        assert out.say(f"GET http://{place}/ HTTP/1.0\r\n\r\n".encode()).endswith(b"<reset>")
+    with talking(lambda connection: connection.sendall(flood)) as place, way(place) as out:
         client = http.client.HTTPConnection(*out.address)
         client.request("GET", f"http://{place}/")
-        with pytest.raises(OSError):
-            client.getresponse().read()
+        assert len(client.getresponse().read()) == 1_000_000
         client.close()
 
 
@@ -589,6 +592,17 @@ def test_a_server_that_breaks_off_is_an_error(server: Server) -> None:
         with pytest.raises(http.client.IncompleteRead):
             client.getresponse().read()
         client.close()
+
+
+def test_a_session_that_asks_without_end_fills_no_journal(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actloop.executors.network.proxy.MAX_REQUESTS", 5)
+    with way(server.place) as out:
+        count = len(server.asked)
+        answers = [out.get(f"{server.url}/x") for _ in range(10)]
+        assert [b"200 OK" in data for data in answers] == [True] * 5 + [False] * 5
+        assert b"403 Refused by the sandbox: this session has made 5 requests, and may make no more" in answers[-1]
+        assert len(server.asked) == count + 5
+        assert [bool(request.refused) for request in out.told] == [False] * 5 + [True]
 
 
 def test_trouble_of_the_observer_is_none_of_the_programs(server: Server) -> None:

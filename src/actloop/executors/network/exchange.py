@@ -160,7 +160,7 @@ class Exchange:
         self._noted = replace(self._noted, address=str(address))
         tunnel = request.method == "CONNECT"
         passing = tls.Hello(request.host, parsed_host(request.host)) if tunnel else request.body
-        answer = http1.UntilClose() if tunnel else http1.Answer(request.method)
+        answer = http1.UntilClose() if tunnel else http1.Answer(request)
         up = self._up = Flow(self._client, self.server, passing, self._budget, raw=False)
         down = self._down = Flow(self.server, self._client, answer, self._budget, raw=True)
         if tunnel:

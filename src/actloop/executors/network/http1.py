@@ -57,6 +57,10 @@ class Filter(Protocol):
         """
         ...
 
+    def finish(self) -> bytes:
+        """Bytes to send on after the last ones, when the connection that they came from has ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -68,6 +72,7 @@ class Request:
         port: Its port.
         head: Bytes to send to the server; empty for a tunnel.
         body: Passes the request's body on.
+        old: Whether the program speaks HTTP/1.0, which knows no chunks.
     """
 
     method: str
@@ -75,6 +80,7 @@ class Request:
     port: int
     head: bytes
     body: Filter
+    old: bool
 
 
 class Length:
@@ -91,6 +97,10 @@ class Length:
         self.done = self._left == 0
         return data
 
+    def finish(self) -> bytes:
+        """As in `Filter`."""
+        return b""
+
 
 class UntilClose:
     """A body that ends with its connection."""
@@ -100,6 +110,24 @@ class UntilClose:
     def take(self, data: bytes) -> bytes:
         """As in `Filter`."""
         return data
+
+    def finish(self) -> bytes:
+        """As in `Filter`."""
+        return b""
+
+
+class IntoChunks:
+    """A body that ends with its connection, sent on in chunks: so it shows whether it is whole."""
+
+    done = False
+
+    def take(self, data: bytes) -> bytes:
+        """As in `Filter`."""
+        return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+    def finish(self) -> bytes:
+        """As in `Filter`."""
+        return b"0\r\n\r\n"
 
 
 class Chunked:
@@ -135,6 +163,10 @@ class Chunked:
                 given += self._on_line(_line(self._line))
                 self._line.clear()
         return bytes(given)
+
+    def finish(self) -> bytes:
+        """As in `Filter`."""
+        return b""
 
     def _on_line(self, line: bytes) -> bytes:
         match self._state:
@@ -256,7 +288,7 @@ def read_request(head: bytes) -> Request:
         if length or chunked:
             raise BadMessageError("a CONNECT has no body")
         host, port = _authority(target, None)
-        return Request(method, host, port, b"", UntilClose())
+        return Request(method, host, port, b"", UntilClose(), old)
     if host_header is None and not old:
         raise BadMessageError("it has no Host")
     host, port, path = _url(target)
@@ -270,7 +302,7 @@ def read_request(head: bytes) -> Request:
         framing.append((b"Content-Length", b"%d" % length))
     framing.append((b"Connection", b"close"))
     first = f"{method} {path} HTTP/1.{0 if old else 1}".encode()
-    return Request(method, host, port, _written(first, framing + _kept(headers)), body)
+    return Request(method, host, port, _written(first, framing + _kept(headers)), body, old)
 
 
 def _url(target: str) -> tuple[str, int, str]:
@@ -295,9 +327,9 @@ def _url(target: str) -> tuple[str, int, str]:
 class Answer:
     """A server's answer: its head is read and written anew, so that the program closes the connection after it."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, request: Request) -> None:
         self.done = False
-        self._method = method
+        self._request = request
         self._head = bytearray()
         self._body: Filter | None = None
 
@@ -307,6 +339,10 @@ class Answer:
             return self._take(data)
         except BadMessageError as error:
             raise BadAnswerError(str(error)) from None
+
+    def finish(self) -> bytes:
+        """As in `Filter`."""
+        return b"" if self._body is None else self._body.finish()
 
     def _take(self, data: bytes) -> bytes:
         if self._body is not None:
@@ -337,25 +373,28 @@ class Answer:
         match = _STATUS.fullmatch(lines[0])
         if match is None:
             raise BadMessageError("the server's first line is none of HTTP/1.1")
-        status = int(match[1])
+        first, status = b"HTTP/1.1" + lines[0][8:], int(match[1])
         headers = _headers(lines[1:])
         length, chunked = _framing(headers, old=False)
         if status < 200:
             if status == 101:
                 raise BadMessageError("the server changes to another protocol, which is not passed on")
-            return _written(lines[0], _kept(headers))
+            return _written(first, _kept(headers))
         framing: Headers = [(b"Connection", b"close")]
-        if chunked:
-            framing.append((b"Transfer-Encoding", b"chunked"))
-        elif length is not None:
+        bodiless = self._request.method == "HEAD" or status in (204, 304)
+        if length is not None:
             framing.append((b"Content-Length", b"%d" % length))
-        if self._method == "HEAD" or status in (204, 304):
+        elif chunked or not (bodiless or self._request.old):
+            framing.append((b"Transfer-Encoding", b"chunked"))
+        if bodiless:
             self._body = Length(0)
         elif chunked:
             self._body = Chunked()
+        elif length is not None:
+            self._body = Length(length)
         else:
-            self._body = UntilClose() if length is None else Length(length)
-        return _written(lines[0], framing + _kept(headers))
+            self._body = UntilClose() if self._request.old else IntoChunks()
+        return _written(first, framing + _kept(headers))
 
 
 def plain_answer(status: int, sentence: str) -> bytes:

@@ -104,6 +104,7 @@ class Flow:
             self.put(data)
         else:
             self.ended = True
+            self.waiting += self.passing.finish()
 
     def flush(self) -> None:
         """Write what fits."""

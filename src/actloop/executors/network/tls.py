@@ -137,6 +137,10 @@ class Hello:
         held, self._held = self._held, b""
         return held
 
+    def finish(self) -> bytes:
+        """As in `http1.Filter`."""
+        return b""
+
     def _check(self, extensions: dict[int, bytes]) -> None:
         if _ENCRYPTED_HELLO in extensions:
             raise ForbiddenAddressError("an encrypted Client Hello hides which host is meant, and is refused")
