@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actloop import CodeAgent, LogLevel, MemoryJournal, ScriptedModel, ToolCallingAgent, UnsafeInProcessExecutor, tool
+from actloop import (
+    CodeAgent,
+    LogLevel,
+    MemoryJournal,
+    ScriptedModel,
+    Secret,
+    ToolCallingAgent,
+    UnsafeInProcessExecutor,
+    tool,
+)
 from actloop.errors import InterpreterError
 from actloop.executors.session import Snapshot
 from actloop.journal.sqlite import SQLiteJournal
@@ -96,6 +105,18 @@ def test_a_new_conversation_begins_without_the_snapshot() -> None:
         one.restore(one.snapshot())
         assert one.run("anew") is False
         assert one.run("on", reset=False) is False
+
+
+def test_secrets_of_programs_are_not_in_it_but_are_placed_again() -> None:
+    secrets = {"TOKEN": Secret("hunter2hunter2", place="sandbox")}
+    with agent("x = len(TOKEN)\nfinal_answer(x)", secrets=secrets) as first:
+        assert first.run("go") == 14
+        snapshot = first.snapshot()
+    assert set(snapshot.names) == {"x"}
+    assert b"hunter2" not in snapshot.to_bytes()
+    with agent("final_answer([x, len(TOKEN)])", secrets={"TOKEN": Secret("another one", place="sandbox")}) as second:
+        second.restore(snapshot)
+        assert second.run("on", reset=False) == [14, 11]
 
 
 def test_asynchronous_runs_go_on_too() -> None:

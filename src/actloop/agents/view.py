@@ -84,7 +84,8 @@ class LatestRun(ABC):
         """The variables of the latest run's sandbox, so that its conversation can go on elsewhere: see `restore`.
 
         What could not be taken is named in `left_out`. Everything that the programs computed is in a snapshot, tools'
-        results included. Blocks for some milliseconds, more with large data.
+        results included; secrets that they have as variables are not, but copies that they made of them are. Blocks
+        for some milliseconds, more with large data.
 
         Raises:
             InterpreterError: There is no such sandbox, a program runs in it, or it cannot be taken.
@@ -94,7 +95,7 @@ class LatestRun(ABC):
         run = self._runs.shown(self)
         if run is None or run.session is None or not run.session.alive:
             raise InterpreterError("There is no sandbox to take: none was started by the latest run, or it has ended")
-        snapshot = run_now(run.session.snapshot(BlockingWaiter()))
+        snapshot = run_now(run.session.snapshot(BlockingWaiter(), without=run.vault.of_sandbox))
         data = snapshot.to_bytes()
         reference = f"sha256:{hashlib.sha256(data).hexdigest()}"
         run.emit(SnapshotTaken(reference=reference, size=len(data), left_out=sorted(snapshot.left_out)))

@@ -16,7 +16,7 @@ from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printe
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actloop.executors.exchange import Exchange
     from actloop.executors.network import SessionProxy
@@ -213,9 +213,9 @@ class GuestSession(Session):
         """The guest's variables: what cannot be encoded as `guest.Opaque`; tools and modules are left out."""
         return await self.ask("read", waiter)
 
-    async def snapshot(self, waiter: Waiter) -> Snapshot:
+    async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:
         """As in `Session`."""
-        return await snapshots.take(self, waiter)
+        return await snapshots.take(self, waiter, without)
 
     async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
         """As in `Session`."""
@@ -448,8 +448,10 @@ class GuestSession(Session):
             return self._lost(
                 "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
             )
+        why = getattr(self._process, "ending", "")  # known of some kinds of processes
         return self._lost(
-            "SandboxCrash", "The sandbox process ended: the code crashed it, ended it or used too much memory."
+            "SandboxCrash",
+            f"{why or 'The sandbox process ended: the code crashed it, ended it or used too much memory'}.",
         )
 
     def _lost(self, kind: str, message: str) -> Finished:

@@ -15,7 +15,7 @@ from actloop.errors import InterpreterError
 from actloop.executors.snapshots import Snapshot as Snapshot  # noqa: TC001 - its place is here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actloop.executors.workspace import FileChanges
 
@@ -215,8 +215,12 @@ class Session(ABC):
         """
         raise InterpreterError(f"The variables of {type(self).__name__} cannot be read")
 
-    async def snapshot(self, waiter: Waiter) -> Snapshot:  # noqa: ARG002
+    async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:  # noqa: ARG002
         """Take the variables as they are now, between two snippets. What cannot be taken is named, the rest is kept.
+
+        Args:
+            waiter: How to wait.
+            without: Names of variables that are not wanted.
 
         Raises:
             InterpreterError: A snippet runs, or sessions of this kind cannot be taken.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from actloop.errors import InterpreterError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Self
 
     from actloop.executors.guest_session import GuestSession
@@ -134,7 +134,7 @@ def _library() -> str:
     return Path(spec.origin).with_name("cloudpickle.py").read_text("utf-8")
 
 
-async def take(session: GuestSession, waiter: Waiter) -> Snapshot:
+async def take(session: GuestSession, waiter: Waiter, without: Collection[str] = ()) -> Snapshot:
     """As in `Session.snapshot`.
 
     At half of a snippet's time what is just being taken is interrupted and left out; at the end of it, all is.
@@ -147,7 +147,8 @@ async def take(session: GuestSession, waiter: Waiter) -> Snapshot:
     seconds = session.limits.wall or START
     try:
         wanted = min(_FIRST, part)
-        said = await _with_library(session, waiter, "snapshot", (seconds / 2, seconds), bound=most, part=wanted)
+        details = {"bound": most, "part": wanted, "without": list(without)}
+        said = await _with_library(session, waiter, "snapshot", (seconds / 2, seconds), **details)
         size, data = said.get("size"), said.get("data")
         if type(size) is not int or not 0 < size <= most + _PART or not _is_listing(said):
             _broken(session)

@@ -92,7 +92,7 @@ class Snapshots:
     # ---- taking
 
     def _snapshot(self, details: dict[str, Any]) -> dict[str, Any]:
-        """Take the variables: at most `bound` bytes, of which `part` come with the answer."""
+        """Take the variables but those `without`: at most `bound` bytes, of which `part` come with the answer."""
         pickling = self._ready(details["library"])
         if pickling is None:
             return {"needs": "cloudpickle"}
@@ -102,6 +102,7 @@ class Snapshots:
             if type(name) is str
             and len(name) <= _LONGEST_NAME
             and name not in _OF_MODULES
+            and name not in details["without"]
             and not (type(value) is Tool and self._guest.tools.get(name) is value)
         }
         left_out: dict[str, str] = {}
