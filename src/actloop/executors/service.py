@@ -41,7 +41,7 @@ class ServiceExecutor(GuestExecutor):
         ValueError: Something is asked for that this service cannot do.
     """
 
-    enforced = frozenset({"wall", "output", "value", "memory", "files", "processes"})
+    enforced = frozenset({"wall", "cpu", "output", "value", "memory", "files", "processes"})
 
     networked = True
 
@@ -49,6 +49,8 @@ class ServiceExecutor(GuestExecutor):
     """Its name, for messages."""
     extra: ClassVar[str] = ""
     """The extra with its library, which is the name of the library's package, too."""
+    armor: ClassVar[bool] = True
+    """Whether the service's streams carry text only."""
 
     def __init__(
         self,
@@ -129,7 +131,7 @@ class ServiceExecutor(GuestExecutor):
             raise self._unavailable(error) from None
         lease = Lease(machine, every, left)
         try:
-            keep = {"config": {**config, "uid": GUEST_USER}, "armor": True, "rlimits": RLIMITS}
+            keep = {"config": {**config, "uid": GUEST_USER}, "armor": self.armor, "rlimits": RLIMITS}
             options = {"keep": keep, "packages": self._packages, "network": self._network()}
             stream = begin(machine, options, self._say, self._start_timeout)
         except BaseException as error:
@@ -138,7 +140,7 @@ class ServiceExecutor(GuestExecutor):
                 raise self._unavailable(error) from None
             raise
         proxy = self.new_proxy()
-        return _ServiceProcess(stream, lease.end, proxy)
+        return _ServiceProcess(stream, lease.end, proxy, armor=self.armor)
 
     def _unavailable(self, error: Exception) -> AgentError:
         hidden = self._hidden()
@@ -173,9 +175,9 @@ class _ServiceProcess(KeeperProcess):
         proxy: What serves the requests of its programs; None where they have no network.
     """
 
-    def __init__(self, stream: ByteStream, end: Callable[[], None], proxy: SessionProxy | None) -> None:
+    def __init__(self, stream: ByteStream, end: Callable[[], None], proxy: SessionProxy | None, *, armor: bool) -> None:
         self.proxy = proxy
-        super().__init__(stream, end, armor=True, connect=None if proxy is None else proxy.serve)
+        super().__init__(stream, end, armor=armor, connect=None if proxy is None else proxy.serve)
 
     def close(self) -> None:
         """As in `KeeperProcess`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from actloop.executors.registry import make_executor
 from actloop.executors.unsafe import UnsafeInProcessExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from contextlib import AbstractContextManager
 
 
@@ -34,6 +35,40 @@ def _no_wasm() -> str:
     from actloop.executors.wasm import WasmExecutor
 
     return WasmExecutor.why_unavailable()
+
+
+def _modal() -> AbstractContextManager[Mapping[str, Any]]:
+    from tests.executors.cloud_modal.server import modal_service
+
+    return modal_service()
+
+
+def _no_modal() -> str:
+    return "" if find_spec("modal") else "the package modal is not installed"
+
+
+@contextlib.contextmanager
+def _e2b() -> Generator[Mapping[str, Any]]:
+    from tests.executors.cloud.e2b_service import E2BService
+
+    with E2BService() as service:
+        yield service.options
+
+
+@contextlib.contextmanager
+def _blaxel() -> Generator[Mapping[str, Any]]:
+    from tests.executors.cloud.blaxel_service import BlaxelService
+
+    with BlaxelService() as service:
+        yield service.options
+
+
+def _no_e2b() -> str:
+    return "" if find_spec("e2b") else "the package e2b is not installed"
+
+
+def _no_blaxel() -> str:
+    return "" if find_spec("blaxel") else "the package blaxel is not installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +129,8 @@ EXECUTORS: dict[str, Subject] = {
             sessions=8,
             why_not=_no_wasm,
         ),
+        Subject("e2b", sessions=24, why_not=_no_e2b, surroundings=_e2b, attacks=AT_THE_WIRE),
+        Subject("blaxel", sessions=24, why_not=_no_blaxel, surroundings=_blaxel, attacks=AT_THE_WIRE),
+        Subject("modal", sessions=24, why_not=_no_modal, surroundings=_modal, attacks=AT_THE_WIRE),
     )
 }
