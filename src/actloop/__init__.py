@@ -37,6 +37,9 @@ if TYPE_CHECKING:
         ProtocolError as ProtocolError,
         SandboxUnavailableError as SandboxUnavailableError,
     )
+    from actloop.executors.blaxel import BlaxelExecutor as BlaxelExecutor
+    from actloop.executors.docker import DockerExecutor as DockerExecutor, LocalDockerExecutor as LocalDockerExecutor
+    from actloop.executors.e2b import E2BExecutor as E2BExecutor
     from actloop.executors.local import (
         CodeOutput as CodeOutput,
         LocalPythonExecutor as LocalPythonExecutor,
@@ -45,16 +48,11 @@ if TYPE_CHECKING:
         UnsafeInProcessExecutor as UnsafeInProcessExecutor,
         evaluate_python_code as evaluate_python_code,
     )
-    from actloop.executors.remote import (
-        BlaxelExecutor as BlaxelExecutor,
-        DockerExecutor as DockerExecutor,
-        E2BExecutor as E2BExecutor,
-        LocalDockerExecutor as LocalDockerExecutor,
-        ModalExecutor as ModalExecutor,
-        RemotePythonExecutor as RemotePythonExecutor,
-        WasmExecutor as WasmExecutor,
-    )
+    from actloop.executors.modal import ModalExecutor as ModalExecutor
+    from actloop.executors.remote import RemotePythonExecutor as RemotePythonExecutor
     from actloop.executors.session import SandboxLimits as SandboxLimits, Snapshot as Snapshot
+    from actloop.executors.wasm import WasmExecutor as WasmExecutor
+    from actloop.executors.workspace import Workspace as Workspace, WorkspaceFile as WorkspaceFile
     from actloop.guest import (
         BASE_BUILTIN_MODULES as BASE_BUILTIN_MODULES,
         Audio as Audio,
@@ -204,6 +202,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "ProtocolError",
         "SandboxUnavailableError",
     ),
+    "actloop.executors.blaxel": ("BlaxelExecutor",),
+    "actloop.executors.docker": (
+        "DockerExecutor",
+        "LocalDockerExecutor",
+    ),
+    "actloop.executors.e2b": ("E2BExecutor",),
     "actloop.executors.local": (
         "CodeOutput",
         "LocalPythonExecutor",
@@ -212,18 +216,16 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UnsafeInProcessExecutor",
         "evaluate_python_code",
     ),
-    "actloop.executors.remote": (
-        "BlaxelExecutor",
-        "DockerExecutor",
-        "E2BExecutor",
-        "LocalDockerExecutor",
-        "ModalExecutor",
-        "RemotePythonExecutor",
-        "WasmExecutor",
-    ),
+    "actloop.executors.modal": ("ModalExecutor",),
+    "actloop.executors.remote": ("RemotePythonExecutor",),
     "actloop.executors.session": (
         "SandboxLimits",
         "Snapshot",
+    ),
+    "actloop.executors.wasm": ("WasmExecutor",),
+    "actloop.executors.workspace": (
+        "Workspace",
+        "WorkspaceFile",
     ),
     "actloop.guest": (
         "Audio",
