@@ -40,9 +40,6 @@ NETWORK_BUDGET = 32 * 1024 * 1024
 PROXY_PORT = 3128
 """The port of the sandbox's own loopback interface on which programs find the proxy."""
 
-WORKSPACE_FOLDER = "/workspace"
-"""Where the workspace is in a sandbox with a file system of its own."""
-
 NETWORK_MODULES = ("http", "select", "selectors", "socket", "ssl", "urllib")
 """Modules that programs may import besides where they have a network."""
 
@@ -74,6 +71,9 @@ class GuestExecutor(SessionExecutor):
 
     enforced: ClassVar[frozenset[str]] = frozenset({"wall", "output", "value"})
     """The limits that this kind of executor enforces: fields of `SandboxLimits`. The others it does not promise."""
+
+    workspace_folder: ClassVar[str] = "/workspace"
+    """Where sandboxes have the workspace; a relative path is one beneath the guest's own current folder."""
 
     networked: ClassVar[bool] = False
     """Whether this kind of executor can let programs reach some hosts and nothing else."""
@@ -201,7 +201,8 @@ class GuestExecutor(SessionExecutor):
         """Start a guest, having decided how it gets the workspace."""
         if self.workspace is not None:
             mounted = not self.workspace.writable and self.mounts_workspace()
-            config["workspace"] = {"folder": WORKSPACE_FOLDER, "mounted": mounted, "writable": self.workspace.writable}
+            config["workspace"] = {"folder": self.workspace_folder, "mounted": mounted}
+            config["workspace"]["writable"] = self.workspace.writable
             config["workspace"] |= {"quota": self.workspace.quota, "files": MAX_FILES}
         return self.spawn(config)
 

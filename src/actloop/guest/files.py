@@ -243,20 +243,16 @@ class Files:
 
 
 def _enter(folder: str, *, mounted: bool) -> str:
-    """Change into the folder of the workspace; one that can be written, unless it is mounted."""
+    """Change into the folder of the workspace; one that is empty and can be written, unless it is mounted."""
     import tempfile
 
-    beside = os.path.join(os.path.expanduser("~"), "workspace")  # where / is closed
-    for place in (folder, beside):
-        try:
-            if not mounted:
-                os.makedirs(place, exist_ok=True)
-            os.chdir(place)
-        except OSError:
-            continue
-        if mounted or os.access(place, os.W_OK):
-            return os.getcwd()
-    os.chdir(tempfile.mkdtemp(prefix="workspace-"))
+    try:
+        if not mounted:
+            os.makedirs(folder, exist_ok=True)
+        usable = mounted or (os.access(folder, os.W_OK) and not os.listdir(folder))
+    except OSError:
+        usable = False
+    os.chdir(folder if usable else tempfile.mkdtemp(prefix="workspace-"))
     return os.getcwd()
 
 
