@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -22,7 +24,6 @@ from actloop.guest import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from actloop.executors.base import GuestExecutor
 
@@ -33,7 +34,7 @@ class BundleProcess:
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.channel, other = socket.socketpair()
         with other:
-            command = [sys.executable, "-I", "-S", path, json.dumps(config)]
+            command = [BundleExecutor.python, "-I", "-S", path, json.dumps(config)]
             self._child = subprocess.Popen(command, stdin=other.fileno(), stdout=other.fileno())
 
     def signal(self, number: int) -> None:
@@ -60,6 +61,7 @@ class BundleExecutor(UnsafeInProcessExecutor):
     """Runs the guest as one file."""
 
     path: Path
+    python = sys.executable
 
     def spawn(self, config: dict[str, Any]) -> BundleProcess:
         return BundleProcess(self.path, config)
@@ -362,6 +364,24 @@ def test_values_of_the_hosts_come_back_as_such(make: Callable[..., Any]) -> None
     other.restore(executor.snapshot())
     result = other("pair").output
     assert (result.record_type, result.a, other("pair.b, kind is type(pair)").output) == ("Pair", 1, (2, True))
+
+
+@pytest.mark.parametrize("kind", ["bundle"], indirect=True)
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_other_versions_of_python(version: str, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = Path(sys.base_prefix).parent.glob(f"{version}*/bin/python{version}")
+    python = next(map(str, beside), None) or shutil.which(f"python{version}")
+    if python is None:
+        pytest.skip(f"Python {version} is not installed")
+    here = make("x = 1").snapshot()
+    monkeypatch.setattr(BundleExecutor, "python", python)
+    snapshot = make(CLASSES + "rate = 2\ndef price(n: int) -> float: return n * rate").snapshot()
+    assert (snapshot.left_out, snapshot.python[:4]) == ({}, version)
+    other = make()
+    other.restore(snapshot)
+    assert other("price(4), square.area(), Point(1) < Point(2), Colour(1) is red").output == (8, 9, True, True)
+    with pytest.raises(InterpreterError, match=f"with Python 3.*with {version}"):
+        other.restore(here)
 
 
 # ---- tools
