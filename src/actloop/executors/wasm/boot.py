@@ -44,9 +44,17 @@ def serve(stream: int, config: str) -> None:
     """Run the guest on a device; never returns."""
     import random
 
+    _close_javascript()
+    random.seed()  # or all sessions that start from one image would draw the same numbers
+    sys.modules["actloop_guest"].serve(stream, json.loads(config))
+
+
+def _close_javascript() -> None:
+    """Leave no module that leads to JavaScript. Who digs finds some, in which no text can be run."""
     for name in list(sys.modules):
         if name.partition(".")[0] in _FOREIGN:
             del sys.modules[name]
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("_pyodide")]
-    random.seed()  # or all sessions that start from one image would draw the same numbers
-    sys.modules["actloop_guest"].serve(stream, json.loads(config))
+    sys.modules.update(dict.fromkeys(_FOREIGN))  # pyright: ignore[reportCallIssue, reportArgumentType] - not to be found
+    for finder in [finder for finder in sys.meta_path if finder.__module__.startswith("_pyodide")]:
+        getattr(finder, "jsproxies", {}).clear()
+        sys.meta_path.remove(finder)

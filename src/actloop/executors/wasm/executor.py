@@ -74,6 +74,7 @@ class WasmExecutor(GuestExecutor):
         self._keep_spare = spare
         self._spare: tuple[dict[str, Any], DenoProcess] | None = None
         self._spare_lock = threading.Lock()
+        self._maker: threading.Thread | None = None
         super().__init__([name for name in additional_imports if not _is_requirement(name)], **options)
 
     @property
@@ -113,7 +114,9 @@ class WasmExecutor(GuestExecutor):
         """As in `GuestExecutor`."""
         process = self._take_spare(config) or self._start(config)
         if self._keep_spare:
-            threading.Thread(target=self._make_spare, args=(config,), name="actloop-spare").start()
+            with self._spare_lock:
+                self._maker = threading.Thread(target=self._make_spare, args=(config,), name="actloop-spare")
+                self._maker.start()
         return process
 
     def _start(self, config: dict[str, Any]) -> DenoProcess:
@@ -143,13 +146,14 @@ class WasmExecutor(GuestExecutor):
         with contextlib.suppress(AgentError):  # then the next session says so
             process = self._start(config)
             with self._spare_lock:
-                if self._keep_spare and self._spare is None:
+                if self._spare is None:
                     self._spare = config, process
                     return
             process.channel.close()
             process.close()
 
     def _take_spare(self, config: dict[str, Any]) -> DenoProcess | None:
+        """The spare process if it was made for this configuration; else it is ended."""
         with self._spare_lock:
             spare, self._spare = self._spare, None
         if spare is None:
@@ -189,11 +193,10 @@ class WasmExecutor(GuestExecutor):
     def cleanup(self) -> None:
         """As in `GuestExecutor`."""
         super().cleanup()
-        with self._spare_lock:
-            spare, self._spare = self._spare, None
-        if spare is not None:
-            spare[1].channel.close()
-            spare[1].close()
+        maker = self._maker
+        if maker is not None:
+            maker.join()
+        self._take_spare({})
 
     def delete(self) -> None:
         """As `cleanup`."""
