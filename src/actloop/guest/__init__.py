@@ -7,6 +7,7 @@ machine as this package, elsewhere as the one file that `bundle.source` makes of
 - `encode`, `decode` with their helpers: the value codec, and `framing`: messages as bytes; all without I/O, shared
   with the host;
 - `interrupts`, `channel`, `plain`, `streams`, `tools`, `imports`, `hints`, `failures`: the parts of the guest;
+- `steps`, `pickling`, `snapshots`: its variables as bytes, with the lines of the programs that they need;
 - `multiplex`, `keeper`: what starts and keeps the guest where the host has one stream to the sandbox and nothing else;
 - `session`: the guest. `serve` runs it on an open stream, `main` on standard input and output.
 
