@@ -52,7 +52,7 @@ class BlaxelExecutor(ServiceExecutor):
         ttl: How long it lives at most, as "30m" or "24h"; None for no such limit.
         region: Where it runs; `BL_REGION` or the service's choice by default.
         api_key: `BL_API_KEY`, or what `bl login` has stored, by default.
-        workspace: `BL_WORKSPACE`, or what `bl login` has stored, by default.
+        blaxel_workspace: `BL_WORKSPACE`, or what `bl login` has stored, by default.
         base_url: Address of the service's API.
         **options: Those of `ServiceExecutor`.
 
@@ -75,7 +75,7 @@ class BlaxelExecutor(ServiceExecutor):
         region: str | None = None,
         *,
         api_key: str | None = None,
-        workspace: str | None = None,
+        blaxel_workspace: str | None = None,
         base_url: str | None = None,
         **options: Any,
     ) -> None:
@@ -85,7 +85,7 @@ class BlaxelExecutor(ServiceExecutor):
         self.ttl = ttl
         self.region = region
         self._api_key = api_key
-        self._workspace = workspace
+        self._workspace = blaxel_workspace
         self._base_url = base_url
         self._names = itertools.count()
         super().__init__(additional_imports, logger, **options)

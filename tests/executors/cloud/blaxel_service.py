@@ -32,7 +32,7 @@ class BlaxelService(Service):
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"api_key": API_KEY, "workspace": WORKSPACE, "base_url": f"{self.url}/v0"}
+        return {"api_key": API_KEY, "blaxel_workspace": WORKSPACE, "base_url": f"{self.url}/v0"}
 
 
 class BlaxelHandler(Handler):

@@ -178,7 +178,7 @@ def test_credentials_of_the_environment_are_used(cloud: Cloud, monkeypatch: pyte
     options = dict(cloud.service.options)
     monkeypatch.setenv("E2B_API_KEY", options.pop("api_key"))
     monkeypatch.setenv("BL_API_KEY", cloud.service.options["api_key"])
-    monkeypatch.setenv("BL_WORKSPACE", options.pop("workspace", "acme"))
+    monkeypatch.setenv("BL_WORKSPACE", options.pop("blaxel_workspace", "acme"))
     assert cloud.kind.why_unavailable() == ""
     cloud.kind([], None, **options)
 

@@ -1,0 +1,107 @@
+"""The workspace: what programs read of the user's folder, and what they make there comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.executors.driving import WAITER
+
+from actloop.errors import InterpreterError
+from actloop.executors.waiting import run_now
+from actloop.executors.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.executors.driving import Driver
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("workspace")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "data"
+    (made / "sub").mkdir(parents=True)
+    (made / "numbers.csv").write_text("1\n2\n")
+    (made / "sub" / "note.txt").write_text("a note")
+    (made / "way-out").symlink_to(tmp_path)
+    for path in (made, made / "sub"):
+        path.chmod(0o755)
+    return made
+
+
+def test_a_folder_is_read_and_stays_as_it_is(make: Callable[..., Any], folder: Path) -> None:
+    executor = make(workspace=folder)
+    code = "import pathlib\nsum(map(int, open('numbers.csv'))), pathlib.Path('sub/note.txt').read_text()"
+    assert executor(code).output == (3, "a note")
+    with contextlib.suppress(InterpreterError):  # where it is mounted, or the kernel knows rights
+        executor("open('numbers.csv', 'w').write('forged'); open('new.txt', 'w').write('new')")
+    assert executor.files == []
+    assert (folder / "numbers.csv").read_text() == "1\n2\n"
+    assert sorted(os.listdir(folder)) == ["numbers.csv", "sub", "way-out"]
+
+
+def test_what_a_program_makes_changes_and_deletes_comes_back(make: Callable[..., Any], folder: Path) -> None:
+    executor = make(workspace=Workspace(folder, writable=True, quota=4 << 20))
+    executor(
+        "import pathlib\npathlib.Path('out/deep').mkdir(parents=True)\n"
+        "pathlib.Path('out/deep/table.csv').write_text('a,b\\n')\n"
+        "pathlib.Path('data.bin').write_bytes(bytes(range(256)) * 4000)\n"
+        "open('numbers.csv', 'a').write('3\\n'); pathlib.Path('sub/note.txt').unlink()"
+    )
+    assert [(file.name, file.type, file.size) for file in executor.files] == [
+        ("data.bin", "application/octet-stream", 1_024_000),
+        ("numbers.csv", "text/csv", 6),
+        ("out/deep/table.csv", "text/csv", 4),
+    ]
+    assert (folder / "data.bin").read_bytes() == bytes(range(256)) * 4000
+    assert (folder / "numbers.csv").read_text() == "1\n2\n3\n"
+    assert os.listdir(folder / "sub") == []
+    with pytest.raises(InterpreterError, match="ZeroDivisionError"):
+        executor("open('before-the-error.txt', 'w').write('x'); 1 / 0")
+    assert (folder / "before-the-error.txt").read_text() == "x"
+
+
+def test_what_is_new_here_is_there_for_the_next_program(open_driver: Callable[..., Driver], folder: Path) -> None:
+    driver = open_driver({"workspace": Workspace(folder, writable=True)})
+    assert driver.value("len(open('numbers.csv').read())") == 4
+    (folder / "numbers.csv").write_text("10\n20\n30\n")
+    assert driver.value("sum(map(int, open('numbers.csv')))") == 60
+    assert not run_now(driver.session.take_files(WAITER))
+
+
+@pytest.mark.needs("quota")
+def test_no_more_is_taken_than_the_quota(make: Callable[..., Any], folder: Path) -> None:
+    executor = make(workspace=Workspace(folder, writable=True, quota=1 << 20))
+    told = ""
+    for name in ("a.bin", "b.bin"):
+        try:
+            told += executor(f"open({name!r}, 'wb').write(bytes(700_000))").logs
+        except InterpreterError as error:
+            told += str(error)
+    assert "b.bin: it does not fit" in told or "No space left" in told
+    assert (folder / "a.bin").stat().st_size == 700_000
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 1 << 20
+
+
+def test_no_name_leads_out_of_the_folder(make: Callable[..., Any], folder: Path) -> None:
+    before = sorted(os.listdir(folder.parent))
+    executor = make(workspace=Workspace(folder, writable=True))
+    executor(
+        "import pathlib\npathlib.Path('way-out').mkdir(exist_ok=True)\n"
+        "pathlib.Path('way-out/escaped.txt').write_text('x')\n"
+        "try:\n    pathlib.Path('link').symlink_to('/etc/passwd')\nexcept OSError:\n    pass"
+    )
+    assert sorted(os.listdir(folder.parent)) == before
+    assert not (folder / "link").is_symlink()
+    assert (folder / "way-out").is_symlink()
+    assert executor.files == []
+
+
+def test_the_model_is_told_of_the_folder(make: Callable[..., Any], folder: Path) -> None:
+    assert "numbers.csv" in make(workspace=folder).instructions()
+    assert "numbers.csv" not in make().instructions()
