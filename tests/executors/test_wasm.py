@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.attacks.host import Host
+from tests.executors.contract.kit import EXECUTORS
 from tests.executors.driving import WAITER, Driver
 
 from actloop.agents.code import CodeAgent
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
 
     from actloop.executors.session import Session
 
-pytestmark = [
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(bool(WasmExecutor.why_unavailable()), reason=WasmExecutor.why_unavailable()),
-]
+pytestmark = pytest.mark.timeout(180)
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ready() -> None:
+    """Pyodide, fetched on first use."""
+    if reason := EXECUTORS["wasm"].why_not():
+        pytest.skip(reason)
 
 
 @pytest.fixture
@@ -357,6 +363,32 @@ def test_javascript_with_all_of_deno_at_hand_reaches_nothing() -> None:
         with pytest.raises(SandboxUnavailableError, match=r"worked=\[\] refused=\d\d") as caught:
             DenoProcess(hostile, known, SandboxLimits())
         assert host.harm([str(caught.value)]) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the second wall is made of what Linux has")
+def test_a_second_wall_stands_by_itself() -> None:
+    """As if a program had broken out of V8: another program than Deno, confined as Deno is."""
+    program = (
+        "import os, socket, subprocess, sys\nfolder, canary, tcp, abstract = sys.argv[1:]\n"
+        "def attempt(name, action):\n    try:\n        print(name, action())\n    except OSError:\n        pass\n"
+        "attempt('read', lambda: open(canary).read())\nattempt('write', lambda: open(canary, 'a').write('!'))\n"
+        "attempt('list', lambda: os.listdir(folder))\nattempt('make', lambda: os.mkdir(folder + '/x'))\n"
+        "attempt('start', lambda: subprocess.run(['/usr/bin/id']))\n"
+        "attempt('connect', lambda: socket.create_connection(('127.0.0.1', int(tcp))))\n"
+        "def other():\n    link = socket.socket(socket.AF_UNIX)\n    link.connect(chr(0) + abstract)\n    return True\n"
+        "attempt('abstract', other)\nprint('done')"
+    )
+    with Host() as host:
+        known = host.variables(None)
+        mine = [folder for folder in (sys.base_prefix, sys.prefix) if Path(folder).is_dir()]
+        told = json.dumps({"read": mine, "write": []})
+        launch = Path(inspect.getfile(DenoProcess)).with_name("launch.py")
+        interpreter = os.path.realpath(sys.executable)
+        arguments = [str(known[name]) for name in ("folder", "canary", "tcp", "abstract")]
+        command = [sys.executable, "-I", "-S", str(launch), told, interpreter, "-I", "-c", program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("done\n", "")
+        assert host.harm([done.stdout]) == []
 
 
 def test_programs_find_no_way_to_javascript(open_driver: Callable[..., Driver]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from actloop.errors import AgentError
 from actloop.executors.registry import make_executor
 from actloop.executors.unsafe import UnsafeInProcessExecutor
 
@@ -31,10 +32,20 @@ def _ready() -> str:
     return ""
 
 
-def _no_wasm() -> str:
-    from actloop.executors.wasm import WasmExecutor
+def _no_monty() -> str:
+    from actloop.executors.monty import MontyExecutor
 
-    return WasmExecutor.why_unavailable()
+    return MontyExecutor.why_unavailable()
+
+
+def _no_wasm() -> str:
+    from actloop.executors.wasm import assets
+
+    try:
+        assets.ensure_pyodide(assets.find_deno())
+    except AgentError as error:
+        return str(error)
+    return ""
 
 
 def _modal() -> AbstractContextManager[Mapping[str, Any]]:
@@ -128,6 +139,21 @@ EXECUTORS: dict[str, Subject] = {
             },
             sessions=8,
             why_not=_no_wasm,
+        ),
+        Subject(
+            "monty",
+            lacks={
+                "threads": "Monty has no threads",
+                "modules": "Monty has a few modules of the standard library only",
+                "classes": "Monty has neither inheritance nor generators",
+                **dict.fromkeys(("images", "arrays", "tables"), "Monty has no third-party modules"),
+                "cpu": "Monty counts the time that a program runs, and not what the processor gave it",
+                "crash": "Monty has nothing by which a program could end its process",
+                "interrupt": "a worker that computes hears of nothing, and is killed",
+                **dict.fromkeys(("workspace", "quota"), "Monty has no files"),
+                "network": "Monty has no network",
+            },
+            why_not=_no_monty,
         ),
         Subject("e2b", sessions=24, why_not=_no_e2b, surroundings=_e2b, attacks=AT_THE_WIRE),
         Subject("blaxel", sessions=24, why_not=_no_blaxel, surroundings=_blaxel, attacks=AT_THE_WIRE),

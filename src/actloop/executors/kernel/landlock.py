@@ -42,13 +42,14 @@ def _file_rights(version: int) -> int:
     return rights
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], connect: int = 0) -> int:
+def restrict(readable: Iterable[str], writable: Iterable[str], connect: int = 0, executable: Iterable[str] = ()) -> int:
     """Allow this thread, and those that it starts, only what lies under the given paths; missing ones are left out.
 
     Args:
         readable: Files and folders that may be read.
         writable: Files and folders that may be read and written; in folders, files, folders and links may be made.
         connect: The TCP port that may be connected to; 0 for none.
+        executable: Programs that may be read and started, and what loads them.
 
     Returns:
         The landlock version that was used.
@@ -67,6 +68,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str], connect: int = 0)
             _add(ruleset, path, rights & _READING)
         for path in writable:
             _add(ruleset, path, writing)
+        for path in executable:
+            _add(ruleset, path, _EXECUTE | _READ)
         if connect and version >= 4:
             net_port = 2
             rule = ctypes.create_string_buffer(struct.pack("=QQ", _CONNECT_TCP, connect), 16)

@@ -100,6 +100,14 @@ class Plan:
             *(str(HERE / "main.mjs"), json.dumps(told)),
         ]
 
+    def confined(self, command: list[str]) -> list[str]:
+        """The command behind a second wall, where the system has one: `launch.py`."""
+        if sys.platform != "linux" or not sys.executable:
+            return command
+        read = [*self.files().values(), *self.packages, HERE / "main.mjs"]
+        known = {"read": [str(path) for path in read], "write": [str(assets.cache_folder() / "deno")]}
+        return [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(known), *command]
+
 
 def environment() -> dict[str, str]:
     """All of Deno's environment. Memory that is no longer used goes back at once: a start needs three times as much."""
@@ -120,6 +128,9 @@ class DenoProcess:
         config: The guest's configuration.
         limits: What it is held to.
 
+    Attributes:
+        remarks: What the second wall is missing here, in words.
+
     Raises:
         SandboxUnavailableError: It did not start; the message says why.
     """
@@ -129,7 +140,7 @@ class DenoProcess:
         self.channel, other = socket.socketpair()
         try:
             self._child = subprocess.Popen(
-                plan.command(limits.memory, **task),
+                plan.confined(plan.command(limits.memory, **task)),
                 stdin=other.fileno(),
                 stdout=other.fileno(),
                 stderr=subprocess.PIPE,
@@ -143,14 +154,15 @@ class DenoProcess:
         finally:
             other.close()
         try:
-            self._wait_ready()
+            self.remarks = self._wait_ready()
             self._bound(limits.memory)
         except BaseException:
             self.channel.close()
             self.close()
             raise
 
-    def _wait_ready(self) -> None:
+    def _wait_ready(self) -> list[str]:
+        """Wait until it serves; what it said before."""
         assert self._child.stderr is not None
         said = b""
         poll = select.poll()
@@ -163,6 +175,7 @@ class DenoProcess:
                 reason = said.decode(errors="replace").strip()[:1000] or ("it said nothing" if left > 0 else "too slow")
                 raise SandboxUnavailableError(f"Pyodide did not start in Deno: {reason}")
             said += data
+        return said.removesuffix(_READY).decode(errors="replace").splitlines()
 
     def _bound(self, memory: int | None) -> None:
         """Limit the process as a whole, before any program runs; where the system can.
