@@ -1,0 +1,9 @@
+"""Programs in Monty, an interpreter of a part of Python that is written in Rust.
+
+From the bottom up: `pool` (workers), `values` and `prelude` (what crosses, on both sides), `source` (programs), `lacks`
+(what Monty cannot do), `engine` and `running` (the thread of a session), `failures`, `session`, `executor`.
+"""
+
+from __future__ import annotations
+
+from actloop.executors.monty.executor import MontyExecutor as MontyExecutor

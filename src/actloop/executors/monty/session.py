@@ -1,0 +1,470 @@
+"""A session in Monty: the session contract over a worker that runs in a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
+from actloop.executors.monty import failures, lacks, prelude
+from actloop.executors.monty.engine import Clock, Done, Engine
+from actloop.executors.monty.pool import Checkout
+from actloop.executors.monty.running import ENDED, Running, Speech
+from actloop.executors.monty.source import read_program
+from actloop.executors.monty.values import Codec
+from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, Session
+from actloop.executors.snapshots import Snapshot
+from actloop.guest import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from pydantic_monty import ResourceLimits
+
+    from actloop.executors.monty.source import Program
+    from actloop.executors.session import RemoteTool, SandboxLimits, Waiter
+
+KIND = "monty"
+
+GRACE = 0.1
+"""Seconds after a program's time before the worker is killed: Monty mostly ends it by itself, and tells the line."""
+
+INTERRUPT_GRACE = 0.3
+"""Seconds that a program may take to end after the user's interrupt: it does when it prints, sleeps or calls."""
+
+STOP_GRACE = 0.5
+"""Seconds that a program may take to end after its answer was given."""
+
+START = 30.0
+"""Seconds that a worker may take for what is asked of it between two programs, where time has no limit."""
+
+_END = 5.0
+_MOST_NAMES = 10_000
+_PREPARED = 16
+_OUT_OF_TIME = "feed time limit exceeded"
+
+
+class MontySession(Session):
+    """A session in Monty; its methods may be called from several threads at once, `receive` from one.
+
+    Args:
+        limits: What it is held to.
+    """
+
+    def __init__(self, limits: SandboxLimits) -> None:
+        self._limits = limits
+        self._mark = f"\x1e{secrets.token_hex(8)} "
+        self._codec = Codec(limits.value)
+        self._lock = threading.RLock()
+        self._tools: dict[str, RemoteTool] = {}
+        self._names: dict[str, None] = {}
+        self._classes: dict[str, list[str]] = {}
+        self._feeds: dict[str, tuple[str, str]] = {}
+        self._running: Running | None = None
+        self._refusal: GuestFailure | None = None
+        self._asking = self._timed_out = False
+        self._steps = 0
+        self._logs: list[str] = []
+        self._timer: threading.Timer | None = None
+        self._alive = True
+        self._engine = Engine(self._checkout)
+
+    def _checkout(self) -> Checkout:
+        return _fresh(self._monty_limits(), self._mark, self._limits.value)
+
+    def _monty_limits(self) -> ResourceLimits:
+        return {"max_memory": self._limits.memory, "max_feed_duration_secs": self._limits.wall}
+
+    # ---- between two programs
+
+    async def wait_ready(self, waiter: Waiter) -> None:
+        """Wait until there is a worker.
+
+        Raises:
+            SandboxUnavailableError: There is none.
+        """
+        self._asking = True
+        try:
+            await self._told(waiter, START)
+        except AgentError:
+            raise
+        except Exception as error:
+            raise SandboxUnavailableError(f"Monty did not start: {error}") from error
+
+    async def define(
+        self, waiter: Waiter, *, tools: Sequence[RemoteTool] = (), variables: Mapping[str, Any] | None = None
+    ) -> None:
+        """As in `Session`."""
+        given: list[tuple[str, str]] = []
+        for name, value in (variables or {}).items():
+            try:
+                given.append((name, self._codec.text(value)))
+            except Exception as error:
+                raise InterpreterError(f"The variable {name!r} cannot be sent into the sandbox: {error}") from error
+        fresh = [tool for tool in tools if tool.name.isidentifier() and not keyword.iskeyword(tool.name)]
+        self._tools |= {tool.name: tool for tool in fresh}
+        self._know(variables or ())
+        given = [(name, text) for name, text in given if name.isidentifier() and not keyword.iskeyword(name)]
+        if not fresh and not given:
+            return
+
+        def define(checkout: Checkout) -> None:
+            if fresh:
+                checkout.feed(prelude.wrappers(fresh))
+            for name, text in given:
+                checkout.feed(prelude.binding(name), __actloop_given=text)
+
+        await self._ask(define, waiter, "take variables")
+
+    async def read(self, waiter: Waiter) -> dict[str, Any]:
+        """As in `Session`."""
+        told = await self._ask(lambda checkout: self._tell(checkout, values=True), waiter, "tell its variables")
+        try:
+            return cast("dict[str, Any]", self._codec.value(told)["value"])
+        except (WireError, KeyError, TypeError) as error:
+            raise InterpreterError(f"The sandbox told its variables wrongly: {error}") from None
+
+    def _tell(self, checkout: Checkout, *, values: bool) -> str:
+        speech = Speech(self._mark, self._limits.value, lambda _: None)
+        checkout.feed(prelude.telling(self._tools, values=values), speech)
+        return speech.taken() or "{}"
+
+    async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:
+        """As in `Session`; everything can be taken."""
+        from pydantic_monty import __version__
+
+        unwanted = [name for name in without if name.isidentifier() and not keyword.iskeyword(name)]
+
+        def take(checkout: Checkout) -> tuple[str, bytes, int]:
+            told, data, feeds = self._tell(checkout, values=False), checkout.session.dump(), checkout.feeds
+            if unwanted:  # Monty takes all or nothing: they are taken out of a copy
+                copied = Checkout(self._monty_limits())
+                try:
+                    copied.load(data, feeds)
+                    copied.feed("".join(f"{name} = None\n" for name in unwanted) + "None")
+                    data, feeds = copied.session.dump(), copied.feeds
+                finally:
+                    copied.close()
+            return told, data, feeds
+
+        told, data, feeds = await self._ask(take, waiter, "take a snapshot")
+        try:
+            names: Any = json.loads(told)["value"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            names = []
+        listed = tuple(name for name in names if type(name) is str and len(name) <= 1000 and name not in unwanted)
+        about = {"feeds": feeds, "memory": self._limits.memory, "classes": self._classes}
+        return Snapshot(KIND, __version__, json.dumps(about).encode() + b"\n" + data, listed)
+
+    async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
+        """As in `Session`. Of the variables that the session has, those are kept that can be sent.
+
+        The library that loads it trusts a snapshot: give it those only that this program has made.
+        """
+        from pydantic_monty import __version__
+
+        if snapshot.kind != KIND:
+            raise InterpreterError(f"A snapshot of {snapshot.kind!r} cannot be restored in {KIND!r}")
+        if snapshot.python != __version__:
+            raise InterpreterError(
+                f"The snapshot was taken by Monty {snapshot.python} and cannot be restored by Monty {__version__}"
+            )
+        about, _, data = snapshot.data.partition(b"\n")
+        try:
+            fields: dict[str, Any] = json.loads(about)
+            feeds, memory, classes = int(fields["feeds"]), fields["memory"], dict(fields["classes"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise InterpreterError("The snapshot is damaged") from None
+        if self._limits.memory is not None and (memory is None or memory > self._limits.memory):
+            raise InterpreterError("The snapshot was taken in a session that may use more memory than this one")
+        kept = {name: value for name, value in (await self.read(waiter)).items() if name not in snapshot.names}
+
+        def load(_: Checkout) -> None:
+            fresh = Checkout(self._monty_limits())
+            try:
+                fresh.load(data, feeds)
+                fresh.feed(prelude.setting(self._mark, self._limits.value))
+                fresh.feed(prelude.wrappers(self._tools.values()))
+            except BaseException:
+                fresh.kill()
+                fresh.close()
+                raise
+            self._engine.replace(fresh)
+
+        await self._ask(load, waiter, "restore a snapshot", deadly=False)
+        self._classes |= classes
+        self._feeds.clear()
+        self._know(snapshot.names)
+        await self.define(waiter, variables=kept)
+
+    async def _ask(self, job: Callable[[Checkout], Any], waiter: Waiter, what: str, *, deadly: bool = True) -> Any:
+        """Have something done between two programs.
+
+        Raises:
+            InterpreterError: It could not be done; the session is lost then, unless it is not `deadly`.
+        """
+        with self._lock:
+            if not self._alive:
+                raise InterpreterError("The sandbox is closed; open a new session.")
+            if self._running is not None or self._refusal is not None or self._asking:
+                raise InterpreterError(f"The sandbox cannot {what} now: a program runs")
+            self._asking = True
+        self._engine.do(job)
+        try:
+            return await self._told(waiter, self._limits.wall or START)
+        except AgentError:
+            raise
+        except Exception as error:
+            if deadly:
+                self.close()
+            raise InterpreterError(f"The sandbox could not {what}: {error}{' ' + LOST if deadly else ''}") from error
+
+    async def _told(self, waiter: Waiter, timeout: float) -> Any:
+        until = time.monotonic() + timeout + GRACE
+        try:
+            while (left := until - time.monotonic()) > 0 and self._alive:
+                event = await self._engine.next(waiter, left)
+                if isinstance(event, Done):
+                    if event.error is not None:
+                        raise event.error
+                    self._asking = False
+                    return event.value
+        except BaseException as error:
+            self._asking = False
+            if not isinstance(error, Exception) or isinstance(error, AgentError):
+                self.close()
+            raise
+        self.close()
+        raise InterpreterError(f"The sandbox died or took too long. {LOST}")
+
+    def _know(self, names: Any) -> None:
+        self._names |= dict.fromkeys(name for name in names if not name.startswith("__"))
+        while len(self._names) > _MOST_NAMES:
+            del self._names[next(iter(self._names))]
+
+    # ---- a program
+
+    async def start(self, code: str, waiter: Waiter) -> None:  # noqa: ARG002
+        """As in `Session`."""
+        with self._lock:
+            if not self._alive:
+                raise InterpreterError("The sandbox is closed; open a new session.")
+            if self._running is not None or self._refusal is not None or self._asking:
+                raise InterpreterError("The sandbox cannot start a program now: another one runs")
+            self._steps += 1
+            self._logs = []
+            self._timed_out = False
+            self._refusal = self._read_program(code)
+
+    def _read_program(self, code: str) -> GuestFailure | None:
+        """Start a program, unless it is none, or one that Monty would run otherwise than it says."""
+        name = failures.step(self._steps)
+        if len(code) > self._limits.value:
+            return failures.of_syntax(SyntaxError("the program is too large"), "", name)
+        try:
+            program = read_program(code)
+        except SyntaxError as error:
+            return failures.of_syntax(error, code, name)
+        if (refused := lacks.unkept(program.tree)) is not None:
+            return failures.of_refusal(refused[1], refused[0], program, name)
+        self._run(program, name)
+        return None
+
+    def _run(self, program: Program, name: str) -> None:
+        fresh = {kind: names for kind, names in program.classes.items() if self._classes.get(kind) != names}
+        self._classes |= fresh
+        running = Running(
+            self._engine.post,
+            self._codec,
+            program.fed,
+            tools=frozenset(self._tools),
+            awaits=program.awaits,
+            speech=(self._mark, self._limits.value),
+            output=self._limits.output,
+            clock=Clock(self._limits.wall),
+        )
+        if fresh:
+            running.before = prelude.knowing(fresh)
+        self._running = running
+        self._program = (name, program.source)
+        self._know(program.names)
+        self._engine.run(running)
+
+    async def receive(self, waiter: Waiter) -> Call | Printed | Finished:
+        """As in `Session`."""
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            return Finished(None, "", refusal)
+        running = self._running
+        if not self._alive:
+            return self._lost("SandboxCrash", "The sandbox is closed.")
+        if running is None:
+            raise InterpreterError("No program is running in the sandbox.")
+        killed = 0.0
+        while self._alive:
+            left = running.clock.left
+            match await self._engine.next(waiter, None if left is None else max(0.0, left + GRACE)):
+                case Printed(text):
+                    text += "".join(more.text for more in self._engine.take(Printed))
+                    self._logs.append(text)
+                    return Printed(text)
+                case Call() as call:
+                    return call
+                case Done() as done:
+                    return self._finished(running, done)
+                case _:
+                    left = running.clock.left
+                    if left is None or left > -GRACE:
+                        continue
+                    killed = killed or time.monotonic()
+                    self._timed_out = True
+                    self._engine.kill()
+                    running.interrupt()
+                    if time.monotonic() - killed > _END:
+                        return self._finished(running, Done(error=RuntimeError("it did not end")))
+                    running.clock.cut(GRACE)
+        return self._lost("SandboxCrash", "The sandbox is closed.")
+
+    async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:  # noqa: ARG002
+        """As in `Session`."""
+        try:
+            result: Any = {"return_value": self._codec.text(value)}
+        except Exception as error:
+            result = failures.raised("ValueError", f"the result cannot be sent into the sandbox: {error}")
+        self._settle(call_id, result)
+
+    async def fail(self, call_id: int, kind: str, message: str, waiter: Waiter) -> None:  # noqa: ARG002
+        """As in `Session`."""
+        self._settle(call_id, failures.raised(kind, message[: self._limits.value // 8]))
+
+    async def stop(self, call_id: int, waiter: Waiter) -> None:  # noqa: ARG002
+        """As in `Session`."""
+        with self._lock:
+            if self._running is not None:
+                self._running.stopped = True
+                self._running.clock.cut(STOP_GRACE)
+        self._settle(call_id, ENDED)
+
+    def _settle(self, call_id: int, result: Any) -> None:
+        with self._lock:
+            if self._running is not None and self._alive:
+                self._running.answer(call_id, result)
+                self._engine.wake()  # its time passes again
+
+    # ---- the end
+
+    def _finished(self, running: Running, done: Done) -> Finished:
+        from pydantic_monty import MontyCrashedError, MontyError
+
+        with self._lock:
+            self._running = None
+            self._cancel_timer()
+        logs, error = "".join(self._logs), done.error
+        self._feeds[running.feed] = self._program
+        dead = error is not None and (running.lost or isinstance(error, MontyCrashedError))
+        dead = dead or (error is not None and not isinstance(error, (MontyError, ValueError)))
+        text = str(error)
+        if _OUT_OF_TIME in text and isinstance(error, MontyError):
+            dead = self._timed_out = True
+        if running.stopped:
+            return (
+                self._lost("SandboxCrash", "The sandbox ended after the answer was given.")
+                if dead
+                else Finished(None, logs)
+            )
+        if error is None:
+            return Finished(done.value, logs)
+        if self._timed_out:
+            wall = self._limits.wall
+            return self._lost("TimeoutError", f"The code ran longer than {wall:g} seconds and was killed.")
+        if running.interrupted and dead:
+            return self._lost(
+                "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
+            )
+        if isinstance(error, MontyError) and not isinstance(error, MontyCrashedError):
+            known = [*self._names, *self._tools]
+            failure = failures.of_monty(error, self._feeds, self._program[0], known)
+            if running.lost or "exceeded its memory limit" in text:
+                return self._lost(failure.kind, failure.message)
+            return Finished(None, logs, failure)
+        if isinstance(error, ValueError):
+            return Finished(None, logs, GuestFailure("ValueError", text, f"ValueError: {text}\n"))
+        return self._lost("SandboxCrash", f"The sandbox ended: {text}")
+
+    def _lost(self, kind: str, message: str) -> Finished:
+        logs = "".join(self._logs)
+        self._engine.close(kill=True)
+        self.close()
+        return Finished(None, logs, GuestFailure(kind, message, f"{kind}: {message}\n", hint=LOST, lost=True))
+
+    def interrupt(self) -> None:
+        """As in `Session`."""
+        with self._lock:
+            running = self._running
+            if running is None or not self._alive:
+                return
+            running.interrupt()
+            if self._timer is None:
+                self._timer = threading.Timer(INTERRUPT_GRACE, self._kill_if_running, (running,))
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _kill_if_running(self, running: Running) -> None:
+        with self._lock:
+            if self._running is running and self._alive:
+                self._engine.kill()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """As in `Session`."""
+        if self._engine.is_foreign:
+            self._alive = False
+            self._engine.close(kill=False)
+            return
+        with self._lock:
+            busy = self._running is not None or self._asking
+            self._alive = False
+            self._cancel_timer()
+        self._engine.close(kill=busy)
+
+    def __del__(self) -> None:
+        if getattr(self, "_engine", None) is not None:
+            self.close()
+
+    @property
+    def alive(self) -> bool:
+        """As in `Session`; a fork of the process that opened it has no session."""
+        return self._alive and not self._engine.is_foreign
+
+
+_prepared: dict[tuple[Any, Any], tuple[bytes, int]] = {}
+_preparing = threading.Lock()
+
+
+def _fresh(limits: ResourceLimits, mark: str, value: int) -> Checkout:
+    """A worker with the prelude: read once, and from then on loaded as it was after that."""
+    key = (limits.get("max_memory"), limits.get("max_feed_duration_secs"))
+    checkout = Checkout(limits)
+    try:
+        found = _prepared.get(key)
+        if found is not None:
+            checkout.load(*found)
+        else:
+            checkout.feed(prelude.SOURCE)
+            with _preparing:
+                if len(_prepared) < _PREPARED:
+                    _prepared[key] = (checkout.session.dump(), checkout.feeds)
+        checkout.feed(prelude.setting(mark, value))
+    except BaseException:
+        checkout.kill()
+        checkout.close()
+        raise
+    return checkout
