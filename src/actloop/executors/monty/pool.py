@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pydantic_monty import Monty, MontySession, ResourceLimits, SyncSnapshot
 
-WARM = 4
-"""Workers that are used by one session after another; more than that at once get processes that end with them."""
+WARM = 1
+"""Workers that are used by one session after another. Sessions beside these get workers that end with them."""
 
 _SESSIONS_EACH = 100
 _MOST = 4096
