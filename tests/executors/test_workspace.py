@@ -21,8 +21,8 @@ import pytest
 from tests.executors.driving import WAITER
 
 from actloop.errors import InterpreterError
-from actloop.executors.file_types import file_type
-from actloop.executors.host_folder import folded, unfit
+from actloop.executors.files.host_folder import folded, unfit
+from actloop.executors.files.media_types import file_type
 from actloop.executors.kernel import host as kernel
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.session import Finished, SandboxLimits

@@ -122,7 +122,7 @@ class LocalPythonExecutor(GuestExecutor):
         why = self._zygote(mounted=True).why_no_workspace()
         if not why:
             return True
-        from actloop.executors.host_folder import HostFolder
+        from actloop.executors.files.host_folder import HostFolder
 
         too_large = HostFolder(self.workspace.path).scan().too_large(self.workspace.quota)
         if too_large:

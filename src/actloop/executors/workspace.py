@@ -16,7 +16,7 @@ from actloop.values.sizes import in_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from actloop.executors.host_folder import Scan
+    from actloop.executors.files.host_folder import Scan
 
 DEFAULT_QUOTA = 64 * 1024 * 1024
 
@@ -73,7 +73,7 @@ class Workspace:
             return False
         if not others:
             return True
-        from actloop.executors.host_folder import HostFolder
+        from actloop.executors.files.host_folder import HostFolder
 
         found = HostFolder(self.path).scan(most=None)
         if not found.closed:
@@ -90,7 +90,7 @@ class Workspace:
 
     def instructions(self) -> str:
         """What the model is told of it, in one paragraph."""
-        from actloop.executors.host_folder import HostFolder
+        from actloop.executors.files.host_folder import HostFolder
 
         try:
             found = HostFolder(self.path).scan()
