@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import logging
-import re
 import secrets
 import shlex
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import SandboxUnavailableError
+from actloop.executors.packages import packages_of as packages_of
 from actloop.guest import bundle
 
 if TYPE_CHECKING:
@@ -35,47 +35,6 @@ _MOST_HELD = 4 << 20
 _MOST_BEFORE = 1 << 20
 _MOST_SAID = 4000
 _LAST_WORD = 3.0
-
-_PACKAGES = {
-    "PIL": "pillow",
-    "attr": "attrs",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "fitz": "pymupdf",
-    "pptx": "python-pptx",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-}
-"""What to install for a module of another name."""
-
-
-def packages_of(imports: Iterable[str], standard: Iterable[str]) -> list[tuple[str, str]]:
-    """What has to be there for some imports: pairs of a module and what pip installs for it.
-
-    Args:
-        imports: Modules, or requirements as pip understands them, such as "numpy==2.4.0".
-        standard: Modules that every Python has.
-
-    Raises:
-        ValueError: One would be taken for an option of pip.
-    """
-    known = frozenset(standard)
-    found: dict[str, tuple[str, str]] = {}
-    for name in imports:
-        if name.startswith("-") or "\n" in name:
-            raise ValueError(f"additional_imports: {name!r} is neither a module nor a requirement")
-        if re.fullmatch(r"\w+(\.\w+)*(\.\*)?", name):
-            module = name.partition(".")[0]
-            if module not in known:
-                found[module] = (module, _PACKAGES.get(module, module))
-        elif name != "*":
-            found[name] = ("", name)
-    return list(found.values())
-
 
 # ---- the program
 

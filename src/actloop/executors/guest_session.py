@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 GRACE = 0.03
 """Seconds between the interrupt at a snippet's deadline and the kill."""
 
+MOST_DELAY = 1.0
+"""Seconds that the way to a distant sandbox and back may take of the time until the kill, at most."""
+
 INTERRUPT_GRACE = 2.0
 """Seconds that a snippet may take to end after the user's interrupt."""
 
@@ -45,7 +48,9 @@ class GuestProcess(Protocol):
     Attributes:
         channel: The host's end of the stream; the session owns it.
 
-    One with a way out has a `proxy` besides, a `network.SessionProxy`, and closes it when it is closed.
+    One with a way out has a `proxy` besides, a `network.SessionProxy`, and closes it when it is closed. One that is far
+    away has `delay`, the seconds that a signal and what comes of it may take, and `mark()`, after which `cpu_time`
+    counts from there on: its figures come late.
     """
 
     channel: socket.socket
@@ -148,6 +153,9 @@ class GuestSession(Session):
             self._left = self.limits.wall
             self._timed_out = self._stopped = self._interrupted = False
             self._overran = f"The code ran longer than {self.limits.wall or 0:g} seconds"
+            mark = getattr(self._process, "mark", None)  # of those whose figures come late
+            if mark is not None:
+                mark()
             used = self._process.cpu_time() if self._left is not None or self.limits.cpu is not None else None
             self._wall, self._cpu = time.monotonic(), used
             self._cpu_end = None if used is None or self.limits.cpu is None else used + self.limits.cpu
@@ -389,7 +397,7 @@ class GuestSession(Session):
     def _end_for_time(self, late: bool) -> None:
         """Ask the snippet to end: it is late, or else has used up its processor time."""
         self._timed_out = True
-        self._left = GRACE
+        self._left = GRACE + min(2 * getattr(self._process, "delay", 0.0), MOST_DELAY)
         if not late:
             self._overran = f"The code used more than {self.limits.cpu:g} seconds of processor time"
         self._process.signal(signal.SIGUSR1)

@@ -42,6 +42,12 @@ _SILENCE = 60.0
 _FRESH = 0.05
 """Seconds that a figure of processor time is good for."""
 
+_DELAY = 0.05
+"""Seconds that an answer may take at least: the machine over there may be busy."""
+
+_AT_ONCE = 8
+"""Pieces of a stream that are written at once: a write may be a request to a service."""
+
 _LAST_WORD = 0.3
 """Seconds that a keeper gets to hear that it shall end before its stream is cut."""
 
@@ -104,8 +110,10 @@ class KeeperProcess:
 
     Attributes:
         channel: The host's end of the guest's protocol; the session owns it.
+        delay: Seconds that an answer may take, going by the latest.
         status: How the guest ended, if the keeper could say so: its exit status, or a signal's number, negated.
         fault: What was wrong with the stream, if that ended it.
+        ending: Why the guest is gone, once it is and as far as that is known; without a full stop.
     """
 
     def __init__(
@@ -118,7 +126,7 @@ class KeeperProcess:
     ) -> None:
         self.channel, inner = socket.socketpair()
         self.status: int | None = None
-        self.fault = ""
+        self.fault = self.ending = ""
         self._stream = stream
         self._end = end
         self._armor = armor
@@ -128,16 +136,17 @@ class KeeperProcess:
         self._last = 0
         self._lock = threading.RLock()
         self._orders: deque[bytes] = deque()
-        self._over = self._gone = False
+        self._over = self._gone = self._deaf = False
         self._said = threading.Event()
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._owner = os.getpid()
-        self._cpu = 0.0
-        self._beats = 0
-        self._asked: float | None = None
+        self._cpu = self._marked = 0.0
+        self._marks = self._beats = 0
+        self._asked: deque[tuple[int, float, bool]] = deque()
         self._answered = 0.0
+        self.delay = _DELAY
         self._threads = [
             threading.Thread(target=work, name=f"actloop-keeper-{work.__name__.strip('_')}", daemon=True)
             for work in (self._reading, self._writing)
@@ -164,12 +173,29 @@ class KeeperProcess:
         """As in `GuestProcess`."""
         self._order(frame(Frame.RESUME))
 
+    def mark(self) -> None:
+        """As in `GuestProcess`: the keeper is asked for the figure before it hears anything that is sent later."""
+        with self._lock:
+            self._marks += 1
+            self._ping(mark=True)
+
     def cpu_time(self) -> float | None:
         """As in `GuestProcess`: as the keeper last told, which it is asked to do again if that was a while ago."""
         with self._lock:
             if time.monotonic() - self._answered > _FRESH:
                 self._ping()
-            return self._cpu
+            return 0.0 if self._marks else self._cpu - self._marked
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended, or was ended."""
+        return not (self._over or self._gone)
+
+    def why_lost(self) -> str:
+        """Why the guest is gone, as far as that is known; called in the reading thread when it or its stream ended."""
+        if self.status == -9:
+            return "The sandbox was killed, most likely because it used more memory than it may"
+        return f"The sandbox died of signal {-self.status}" if self.status is not None and self.status < 0 else ""
 
     def kill(self) -> None:
         """As in `GuestProcess`; comes back at once."""
@@ -185,17 +211,17 @@ class KeeperProcess:
                 self._orders.append(order)
                 self._notify()
 
-    def _ping(self) -> None:
+    def _ping(self, *, mark: bool = False) -> None:
         """Ask for a sign of life and the processor time, unless an answer is under way; the lock is held."""
-        if self._asked is None:
-            self._asked = time.monotonic()
+        if mark or not self._asked:
             self._beats = (self._beats + 1) & 0xFFFFFFFF
+            self._asked.append((self._beats, time.monotonic(), mark))
             self._order(frame(Frame.PING, 0, COUNT.pack(self._beats)))
 
     def beat(self) -> None:
         """Give a sign of life; end what has given none for too long."""
         with self._lock:
-            late = self._asked is not None and time.monotonic() - self._asked > _SILENCE
+            late = bool(self._asked) and time.monotonic() - self._asked[0][1] > _SILENCE
             self._ping()
         if late:
             self._finish("the sandbox gave no sign of life")
@@ -221,6 +247,8 @@ class KeeperProcess:
             _log.debug("the stream of a sandbox broke: %s: %s", type(error).__name__, error)
         if fault:
             self._finish(fault)
+        elif not self._over and not self.ending:
+            self.ending = self.why_lost()
         with self._lock:
             self._gone = True
             for stream in self._streams.values() if not self._over else ():
@@ -229,20 +257,29 @@ class KeeperProcess:
 
     def _take(self, kind: int, number: int, payload: bytes) -> None:
         """Take a frame; the lock is held."""
-        if kind == Frame.PONG and self._asked is not None and len(payload) == BEAT.size:
-            beat, used = BEAT.unpack(payload)
-            if beat != self._beats or not 0 <= used < 1e9:
-                raise WireError("a keeper gave a sign of life that it was not asked for")
-            self._asked, self._answered = None, time.monotonic()
-            self._cpu = max(self._cpu, used)
+        if kind == Frame.PONG and self._asked and len(payload) == BEAT.size:
+            self._take_answer(*BEAT.unpack(payload))
         elif kind == Frame.OPEN and not payload:
             self._open(number)
         elif kind == Frame.EXIT and len(payload) == STATUS.size and self.status is None:
             (self.status,) = STATUS.unpack(payload)
+            self.ending = self.why_lost()
         elif kind in (Frame.DATA, Frame.CREDIT, Frame.END, Frame.STOP) and number in self._streams:
             self._streams[number].take(kind, payload)
         else:
             raise WireError("a keeper said what it may not say")
+
+    def _take_answer(self, beat: int, used: float) -> None:
+        """Take a sign of life with the processor time; the lock is held."""
+        wanted, asked, mark = self._asked.popleft()
+        if beat != wanted or not 0 <= used < 1e9:
+            raise WireError("a keeper gave a sign of life that it was not asked for")
+        self._answered = time.monotonic()
+        self.delay = max(_DELAY, self._answered - asked)
+        self._cpu = max(self._cpu, used)
+        if mark:
+            self._marks -= 1
+            self._marked = self._cpu
 
     def _open(self, number: int) -> None:
         self._forget_done()
@@ -265,16 +302,20 @@ class KeeperProcess:
     # ---- what goes to the keeper
 
     def _writing(self) -> None:
-        try:
-            while (out := self._next()) is not None:
-                self._stream.write(armored(out) if self._armor else out)
-            if not self._gone:
-                last = frame(Frame.KILL)
-                self._stream.write(armored(last) if self._armor else last)
-        except Exception as error:
-            _log.debug("the stream to a sandbox broke: %s: %s", type(error).__name__, error)
+        while (out := self._next()) is not None:
+            self._write(out)
+        self._write(frame(Frame.KILL))
         self._said.set()
         self._finish()
+
+    def _write(self, frames: bytes) -> None:
+        if self._gone or self._deaf:
+            return
+        try:
+            self._stream.write(armored(frames) if self._armor else frames)
+        except Exception as error:  # what the keeper has said already is still to be read
+            _log.debug("the stream to a sandbox broke: %s: %s", type(error).__name__, error)
+            self._deaf = True
 
     def _next(self) -> bytes | None:
         """Wait for what has to be written; None when that is nothing more."""
@@ -287,7 +328,7 @@ class KeeperProcess:
                         stream.flush()
                     if not any(stream.unsent for stream in self._streams.values()):
                         return None
-                elif out := self._collect():
+                elif (out := self._collect()) and not self._deaf:
                     return out
                 elif self._streams[0].ended:
                     return None  # the session has closed its channel
@@ -311,7 +352,12 @@ class KeeperProcess:
         parts = list(self._orders)
         self._orders.clear()
         for stream in self._streams.values():
-            parts += (stream.due(), stream.read())
+            parts.append(stream.due())
+            for _ in range(_AT_ONCE):
+                data = stream.read()
+                if not data:
+                    break
+                parts.append(data)
         self._forget_done()
         return b"".join(parts)
 
@@ -341,6 +387,8 @@ class KeeperProcess:
                 return
             self._over = True
             self.fault = fault
+            if fault:
+                self.ending = f"The sandbox was ended, since its stream cannot be trusted: {fault}"
             for stream in self._streams.values():
                 stream.close()
             self._notify()

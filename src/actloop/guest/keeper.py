@@ -85,7 +85,8 @@ class Keeper:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, self._on_child)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_end)
 
     def _on_child(self, *_: Any) -> None:
@@ -366,6 +367,7 @@ def _become_guest(
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         if listener is not None:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"

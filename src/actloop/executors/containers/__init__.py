@@ -1,0 +1,1 @@
+"""Containers as sandboxes, with Docker or podman: finding the engine, hardened options, images."""

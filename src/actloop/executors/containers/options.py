@@ -1,0 +1,185 @@
+"""How containers are closed: options of the engine, and which others a user may set without opening them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actloop.executors.session import SandboxLimits
+
+USER = 65532
+"""User and group id of programs: nobody's, on any machine."""
+
+SCRATCH = "/tmp"  # noqa: S108 - of the container
+"""The folder that programs may write to, and begin in."""
+
+OVERHEAD = 64 * 1024 * 1024
+"""Bytes of memory that a container may take beyond the limits of programs: for Python itself and the keeper."""
+
+MOST_FILES = 20_000
+"""Files that programs may have in their scratch folder, where the engine can limit that."""
+
+HARMLESS = frozenset(
+    """
+    auto_remove blkio_weight cpu_count cpu_percent cpu_period cpu_quota cpu_shares cpuset_cpus cpuset_mems detach
+    device_requests domainname environment healthcheck hostname labels mac_address mem_limit mem_reservation
+    mem_swappiness memswap_limit name nano_cpus oom_score_adj pids_limit platform remove runtime shm_size stop_signal
+    storage_opt ulimits version
+    """.split()  # noqa: SIM905 - a list of names, not of strings
+)
+"""Options of `docker run`, by the SDK's names, that let nothing out of a container."""
+
+
+def _is_strict(option: Any) -> bool:
+    name, _, value = re.sub("[:=]", "=", str(option), count=1).partition("=")
+    return (name == "no-new-privileges" and value in ("", "true")) or (name == "apparmor" and value != "unconfined")
+
+
+def _is_other(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: value not in values
+
+
+_CHECKED: dict[str, Callable[[Any], bool]] = {
+    "cap_drop": _is_other(["ALL"], ["all"], ()),
+    "init": _is_other(True, False, None),
+    "ipc_mode": _is_other("none", "private", None),
+    "network_disabled": _is_other(True, None),
+    "network_mode": _is_other("none", None),
+    "oom_kill_disable": _is_other(False, None),
+    "pid_mode": _is_other("", None),
+    "privileged": _is_other(False, None),
+    "read_only": _is_other(True, None),
+    "security_opt": lambda value: not isinstance(value, list | tuple) or not all(map(_is_strict, value)),  # pyright: ignore[reportUnknownArgumentType]
+    "user": lambda value: not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", str(value)),
+    "userns_mode": _is_other("", "auto", "keep-id", "nomap", None),
+}
+"""Options that may have some values; each with what tells another value."""
+
+
+def refuse_unsafe(options: Mapping[str, Any]) -> None:
+    """Refuse options that would open a container to its host or the network.
+
+    Raises:
+        ValueError: There are some; the message names them.
+    """
+    bad = [
+        f"{name}={value!r}"[:80]
+        for name, value in options.items()
+        if name not in HARMLESS and (name not in _CHECKED or _CHECKED[name](value))
+    ]
+    if bad:
+        raise ValueError(
+            f"container_run_kwargs: {', '.join(bad)} would open the sandbox to its host or to the network. Leave it "
+            "out (files: workspace=, hosts: allow_hosts=, devices: gpus=), or pass allow_unsafe_options=True if that "
+            "is what you want"
+        )
+
+
+def tmpfs(size: int | None, files: int | None) -> str:
+    """Options of a folder in memory that anybody may write to, for so many bytes and files; None for no limit."""
+    parts = ["rw,noexec,nosuid,nodev,mode=1777"]
+    parts += [f"size={size}"] if size is not None else []
+    parts += [f"nr_inodes={files}"] if files is not None else []
+    return ",".join(parts)
+
+
+def hardened(
+    limits: SandboxLimits, cpus: float | None, user: str, owner: tuple[str, str], *, count_files: bool
+) -> dict[str, Any]:
+    """Options of `docker run`, by the SDK's names, of a container that can do nothing but compute.
+
+    Args:
+        limits: What programs are held to.
+        cpus: Processors that it may use; None for all.
+        user: User and group of programs.
+        owner: Name and value of the label that says whose it is.
+        count_files: The engine can limit the number of files in a folder in memory.
+    """
+    writable = limits.disk or 0
+    options: dict[str, Any] = {
+        "network_mode": "none",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "ipc_mode": "private",
+        "shm_size": 65536,
+        "user": user,
+        "hostname": "sandbox",
+        "init": False,
+        "auto_remove": True,
+        "stdin_open": True,
+        "tmpfs": {SCRATCH: tmpfs(limits.disk, MOST_FILES if count_files else None)},
+        "labels": dict([owner]),
+        "environment": {
+            "HOME": SCRATCH,
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **{f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR")},
+        },
+    }
+    if limits.memory is not None:
+        options["mem_limit"] = options["memswap_limit"] = limits.memory + writable + OVERHEAD
+    if limits.processes is not None:
+        options["pids_limit"] = limits.processes + 2  # the keeper, and whoever the engine sends in
+    if cpus is not None:
+        options["nano_cpus"] = int(cpus * 1e9)
+    return options
+
+
+def add_workspace(options: dict[str, Any], workspace: Mapping[str, Any], *, count_files: bool) -> None:
+    """Give a container a place for the copy of a workspace, unless the folder itself is mounted.
+
+    Args:
+        options: Of the container; changed.
+        workspace: What the guest is told: `folder`, `mounted`, `quota`, `files`.
+        count_files: As for `hardened`.
+    """
+    if workspace["mounted"]:
+        return
+    quota: int = workspace["quota"]
+    files = 4 * int(workspace["files"]) if count_files else None
+    options["tmpfs"][workspace["folder"]] = tmpfs(2 * quota + (1 << 20), files)
+    if "mem_limit" in options:
+        options["mem_limit"] += 2 * quota
+        options["memswap_limit"] += 2 * quota
+
+
+def ulimits(local: bool) -> list[tuple[str, int]]:
+    """Limits of each process, and their values.
+
+    Args:
+        local: The engine runs on this machine. It may be of this user, and can give no more than this process has.
+    """
+    files, processes = 1024, 0
+    if local and sys.platform == "linux":
+        import resource
+
+        most = int(Path("/proc/sys/kernel/pid_max").read_text())
+        for kind, value in ((resource.RLIMIT_NOFILE, files), (resource.RLIMIT_NPROC, most)):
+            hard = resource.getrlimit(kind)[1]
+            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            files, processes = (bound, processes) if kind == resource.RLIMIT_NOFILE else (files, bound)
+    return [("core", 0), ("nofile", files), *([("nproc", processes)] if processes else [])]
+
+
+def gpu_requests(gpus: Any) -> list[dict[str, Any]]:
+    """What the engine is asked for: `"all"`, a number of GPUs, or a list of their ids.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    request: dict[str, Any] = {"Driver": "", "Capabilities": [["gpu"]], "Options": {}, "Count": 0, "DeviceIDs": []}
+    if gpus == "all":
+        request["Count"] = -1
+    elif isinstance(gpus, int) and not isinstance(gpus, bool) and gpus > 0:
+        request["Count"] = gpus
+    elif isinstance(gpus, list | tuple) and gpus:
+        request["DeviceIDs"] = [str(name) for name in gpus]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    else:
+        raise ValueError(f"gpus={gpus!r}: give 'all', a number, or a list of ids")
+    return [request]

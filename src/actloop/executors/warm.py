@@ -1,0 +1,87 @@
+"""Guests that are started before they are needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from actloop.executors.reaper import REAPER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actloop.executors.stream import KeeperProcess
+
+_log = logging.getLogger(__name__)
+
+
+class WarmPool:
+    """Keeps some guests ready, all of one configuration: that which was asked for last.
+
+    Args:
+        start: Starts a guest; may block.
+        size: How many are kept ready.
+    """
+
+    def __init__(self, start: Callable[[dict[str, Any]], KeeperProcess], size: int) -> None:
+        self._start = start
+        self._size = size
+        self._ready: list[KeeperProcess] = []
+        self._coming = 0
+        self._wanted = ""
+        self._epoch = 0
+        self._lock = threading.Lock()
+
+    def take(self, config: dict[str, Any]) -> KeeperProcess:
+        """A guest of this configuration, started now if none is ready; the next one is started meanwhile."""
+        wanted = json.dumps(config, sort_keys=True)
+        dropped: list[KeeperProcess] = []
+        taken: KeeperProcess | None = None
+        with self._lock:
+            if wanted != self._wanted:
+                dropped, self._ready, self._wanted = self._ready, [], wanted
+                self._epoch += 1
+            while self._ready and taken is None:
+                taken = self._ready.pop(0)
+                if not taken.alive:
+                    dropped.append(taken)
+                    taken = None
+            missing = self._size - len(self._ready) - self._coming
+            self._coming += max(missing, 0)
+            epoch = self._epoch
+        for process in dropped:
+            _end(process)
+        for _ in range(missing):
+            REAPER.put(lambda: self._fill(config, epoch))
+        return taken or self._start(config)
+
+    def _fill(self, config: dict[str, Any], epoch: int) -> None:
+        process: KeeperProcess | None = None
+        try:
+            if epoch == self._epoch:
+                process = self._start(config)
+        except Exception as error:
+            _log.debug("no guest could be started ahead: %s", error)
+        finally:
+            with self._lock:
+                self._coming -= 1
+                if process is not None and epoch == self._epoch and len(self._ready) < self._size:
+                    self._ready.append(process)
+                    process = None
+            if process is not None:
+                _end(process)
+
+    def close(self) -> None:
+        """End those that are ready; more are started when one is taken again."""
+        with self._lock:
+            dropped, self._ready, self._wanted = self._ready, [], ""
+            self._epoch += 1
+        for process in dropped:
+            _end(process)
+
+
+def _end(process: KeeperProcess) -> None:
+    process.close()
+    process.channel.close()
