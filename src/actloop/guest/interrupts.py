@@ -42,8 +42,8 @@ class Gate:
         self._pending: BaseException | None = None
         self._wall = wall
         self._cpu = cpu
-        self._used = time.process_time
-        self._began = 0.0
+        self._used, self._now = time.process_time, time.monotonic
+        self._began = self._since = 0.0
         self._limit = 0
         self.before_end: Callable[[], None] = lambda: None
         """Called when a signal is about to end the user's code, which may not obey and be killed."""
@@ -76,7 +76,8 @@ class Gate:
         raise error
 
     def _why(self) -> str:
-        if self._cpu is not None and self._used() - self._began >= 0.95 * self._cpu:
+        early = self._wall is None or self._now() - self._since < 0.95 * self._wall
+        if self._cpu is not None and (early or self._used() - self._began >= 0.95 * self._cpu):  # or of its children
             return f"the code used more than {self._cpu:g} seconds of processor time"
         return f"the code ran longer than {self._wall:g} seconds" if self._wall else ""
 
@@ -87,7 +88,7 @@ class Gate:
     def open(self) -> None:
         """The user's code begins."""
         self._pending = None
-        self._began = self._used()
+        self._began, self._since = self._used(), self._now()
         self._state = _USER
 
     def close(self) -> None:
