@@ -1,17 +1,192 @@
-"""An executor that falls over to the next of several when one cannot run a program."""
+"""An executor of several: each takes the programs that those before it cannot run."""
 
 from __future__ import annotations
 
+import inspect
+import weakref
 from typing import TYPE_CHECKING, Any
 
+from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
+from actloop.executors.direct import SessionExecutor
+from actloop.executors.fallback_session import FallbackSession
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from actloop.executors.session import Session, Snapshot, Waiter
 
 
-def fallback_executor(names: list[str], imports: list[str], logger: Any, options: Mapping[str, Any]) -> Any:
+class FallbackExecutor(SessionExecutor):
+    """Runs programs in the first of several executors that can, and goes on to the next one when it cannot.
+
+    A session begins in the first executor that is available on this machine. A program that needs more than that has
+    (an executor that runs a part of Python, as `MontyExecutor`, says so) runs in the next one, with the variables that
+    can be sent there; the model is told which cannot. The session stays there. No program is run twice after it has
+    called a tool or printed: it fails, and the next program runs in the next executor.
+
+    Args:
+        executors: In the order in which they are tried. This one owns them: `cleanup` ends them all.
+        logger: Prints which executors are passed over, and why.
+
+    Raises:
+        ValueError: There are none, or one of them opens no sessions.
+    """
+
+    def __init__(self, executors: Sequence[Any], logger: Any = None) -> None:
+        if not executors:
+            raise ValueError("FallbackExecutor needs at least one executor")
+        for executor in executors:
+            if not hasattr(executor, "open_session"):
+                raise ValueError(f"{type(executor).__name__} cannot be one of several: it opens no sessions")
+        given: dict[str, Any] = {}
+        for executor in reversed(executors):
+            given |= getattr(executor, "additional_functions", {})
+        super().__init__(given)
+        self.executors = list(executors)
+        self.logger = logger
+        self.passed_over: dict[str, str] = {}
+        self._ready: set[int] = set()
+
+    @property
+    def workspace(self) -> Any:
+        """The workspace of the programs."""
+        return next(filter(None, (getattr(executor, "workspace", None) for executor in self.executors)), None)
+
+    @property
+    def network(self) -> Any:
+        """The hosts that programs may reach."""
+        return next(filter(None, (getattr(executor, "network", None) for executor in self.executors)), None)
+
+    def instructions(self) -> str:
+        """What a model that writes programs for it must know besides."""
+        notes = [executor.instructions() for executor in self.executors if hasattr(executor, "instructions")]
+        if len(self.executors) == 1 or not hasattr(self.executors[0], "lacks"):
+            return notes[0] if notes else ""
+        last = notes[-1] if hasattr(self.executors[-1], "instructions") else ""
+        first = (
+            "Programs run in a small Python at first; one that needs a module or a feature that it lacks is moved to "
+            "another sandbox by itself, and what could not be moved is said."
+        )
+        return " ".join(filter(None, (first, last)))
+
+    async def open_session(self, waiter: Waiter, snapshot: Snapshot | None = None) -> Session:
+        """As in `SessionExecutor`; a snapshot is restored in the executor of its kind.
+
+        Raises:
+            SandboxUnavailableError: None of the executors is available; the message says why for each.
+            InterpreterError: The snapshot cannot be restored.
+        """
+        first = 0
+        if snapshot is not None:
+            kinds = [getattr(executor, "kind", "") for executor in self.executors]
+            if snapshot.kind not in kinds:
+                raise InterpreterError(f"None of {', '.join(kinds)} can restore a snapshot of {snapshot.kind!r}")
+            first = kinds.index(snapshot.kind)
+        place, session = await self.open_from(first, waiter, snapshot)
+        opened = FallbackSession(self, place, session)
+        self._opened = weakref.ref(opened)
+        return opened
+
+    async def open_from(self, first: int, waiter: Waiter, snapshot: Snapshot | None = None) -> tuple[int, Session]:
+        """A session of the first executor from a place on that is available, and its place.
+
+        Raises:
+            SandboxUnavailableError: None is.
+        """
+        reasons: list[str] = []
+        for place, executor in enumerate(self.executors[first:], first):
+            reason = self._why_unavailable(place, executor)
+            if not reason:
+                try:
+                    return place, await (
+                        executor.open_session(waiter, snapshot) if snapshot else executor.open_session(waiter)
+                    )
+                except (SandboxUnavailableError, MissingExtraError) as error:
+                    reason = error.message
+            self._pass_over(type(executor).__name__, reason)
+            reasons.append(f"{type(executor).__name__}: {reason}")
+        raise _none_left(reasons)
+
+    def _why_unavailable(self, place: int, executor: Any) -> str:
+        if place in self._ready or not hasattr(executor, "why_unavailable"):
+            return ""
+        reason: str = executor.why_unavailable()
+        if not reason:
+            self._ready.add(place)
+        return reason
+
+    def _pass_over(self, name: str, reason: str) -> None:
+        if self.passed_over.get(name) != reason:
+            self.passed_over[name] = reason
+            self.log(f"{name} is passed over: {reason}")
+
+    def log(self, text: str) -> None:
+        """Print a line where there is a logger."""
+        if self.logger is not None:
+            self.logger.log(text, level="info", markup=False)
+
+    def cleanup(self) -> None:
+        """End this executor's own session, and all of its executors; idempotent."""
+        super().cleanup()
+        for executor in self.executors:
+            if hasattr(executor, "cleanup"):
+                executor.cleanup()
+
+
+def _none_left(reasons: list[str]) -> SandboxUnavailableError:
+    return SandboxUnavailableError("None of the executors is available here. " + " ".join(reasons))
+
+
+def fallback_executor(
+    names: list[str], imports: list[str], logger: Any, options: Mapping[str, Any]
+) -> FallbackExecutor:
     """An executor of several, by their names.
+
+    Args:
+        names: In the order in which they are tried.
+        imports: Modules that programs may import; an executor that has no others than its own is not asked for them.
+        logger: Prints what happens.
+        options: Keyword arguments; each class gets those that it knows. One that cannot keep what is asked of it, such
+            as a workspace, is passed over.
 
     Raises:
         ValueError: One of the names is not known.
+        TypeError: None of the classes knows an option.
+        SandboxUnavailableError: None of them can keep what is asked.
     """
-    raise ValueError(f"several executors {names} cannot be combined yet: {len(imports)}, {logger}, {options}")
+    from actloop.executors.registry import executor_class
+
+    classes: dict[str, Any] = {name: executor_class(name) for name in names}
+    known = {name: _options_of(made) for name, made in classes.items()}
+    for option in options:
+        if not any(option in taken for taken in known.values()):
+            raise TypeError(f"none of the executors {', '.join(names)} takes an option {option!r}")
+    made: list[Any] = []
+    reasons: list[str] = []
+    for name, kind in classes.items():
+        given = {option: value for option, value in options.items() if option in known[name]}
+        wanted = [] if hasattr(kind, "lacks") else imports
+        try:
+            made.append(kind(wanted, **given) if name == "local" else kind(wanted, logger, **given))
+        except (ValueError, MissingExtraError, SandboxUnavailableError) as error:
+            if isinstance(error, InterpreterError):
+                raise
+            reasons.append(f"{name}: {error}")
+            if logger is not None:
+                logger.log(f"{name} is passed over: {error}", level="info", markup=False)
+    if not made:
+        raise _none_left(reasons)
+    return FallbackExecutor(made, logger)
+
+
+def _options_of(kind: type) -> set[str]:
+    """The keyword arguments that a class takes; with `**options`, those of its bases, too."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" not in vars(base) or base is object:
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()
+        names |= {item.name for item in parameters if item.kind in (item.KEYWORD_ONLY, item.POSITIONAL_OR_KEYWORD)}
+        if not any(item.kind is item.VAR_KEYWORD for item in parameters):
+            break
+    return names - {"self", "additional_imports", "additional_authorized_imports", "logger"}

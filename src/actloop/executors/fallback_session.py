@@ -1,0 +1,302 @@
+"""A session that goes on in another executor when a program needs more than the present one has."""
+
+from __future__ import annotations
+
+import ast
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from actloop.errors import AgentError, InterpreterError
+from actloop.executors.session import Call, Finished, GuestFailure, Printed, Session
+from actloop.guest import Opaque, Record
+from actloop.values.syntax import syntax_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from actloop.executors.fallback import FallbackExecutor
+    from actloop.executors.session import RemoteTool, Request, Waiter
+    from actloop.executors.snapshots import Snapshot
+    from actloop.executors.workspace import FileChanges
+
+_TOO_SLOW = 0.05
+"""Seconds that taking a copy of the variables may last before each program."""
+
+_MOST_DEFINITIONS = 1_000
+_MOST_LISTED = 30
+_IMPORTS = ("import ", "from ")
+
+
+class FallbackSession(Session):
+    """A session in one of several executors.
+
+    Args:
+        owner: Has the executors.
+        place: The place of the present one.
+        session: Its session.
+    """
+
+    def __init__(self, owner: FallbackExecutor, place: int, session: Session) -> None:
+        self._owner, self._place, self._session = owner, place, session
+        self._tools: dict[str, RemoteTool] = {}
+        self._definitions: dict[str, str] = {}
+        self._observer: Callable[[Request], None] | None = None
+        self._code = ""
+        self._note = ""
+        self._reason = ""
+        self._checkpoint: Snapshot | None = None
+        self._slow = self._touched = False
+
+    @property
+    def session(self) -> Session:
+        """The session in the present executor."""
+        return self._session
+
+    @property
+    def _executor(self) -> Any:
+        return self._owner.executors[self._place]
+
+    @property
+    def _can_move(self) -> bool:
+        return self._place + 1 < len(self._owner.executors) and hasattr(self._executor, "lacks")
+
+    # ---- what is handed on
+
+    async def define(
+        self, waiter: Waiter, *, tools: Sequence[RemoteTool] = (), variables: Mapping[str, Any] | None = None
+    ) -> None:
+        """As in `Session`."""
+        self._tools |= {tool.name: tool for tool in tools}
+        await self._session.define(waiter, tools=tools, variables=variables)
+
+    async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
+        """As in `Session`."""
+        await self._session.answer(call_id, value, waiter)
+
+    async def fail(self, call_id: int, kind: str, message: str, waiter: Waiter) -> None:
+        """As in `Session`."""
+        await self._session.fail(call_id, kind, message, waiter)
+
+    async def stop(self, call_id: int, waiter: Waiter) -> None:
+        """As in `Session`."""
+        await self._session.stop(call_id, waiter)
+
+    def interrupt(self) -> None:
+        """As in `Session`."""
+        self._session.interrupt()
+
+    def close(self) -> None:
+        """As in `Session`."""
+        self._session.close()
+
+    @property
+    def alive(self) -> bool:
+        """As in `Session`."""
+        return self._session.alive
+
+    async def read(self, waiter: Waiter) -> dict[str, Any]:
+        """As in `Session`."""
+        return await self._session.read(waiter)
+
+    async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:
+        """As in `Session`; it is of the kind of the present executor."""
+        return await self._session.snapshot(waiter, without=without)
+
+    async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
+        """As in `Session`; the session goes on in the executor of the snapshot's kind, if that is a later one."""
+        kinds = [getattr(executor, "kind", "") for executor in self._owner.executors]
+        if snapshot.kind in kinds[self._place + 1 :]:
+            await self._move(waiter, f"a snapshot of {snapshot.kind} is restored", kinds.index(snapshot.kind))
+        await self._session.restore(snapshot, waiter)
+
+    async def take_files(self, waiter: Waiter) -> FileChanges | None:
+        """As in `Session`."""
+        return await self._session.take_files(waiter)
+
+    def observe(self, observer: Callable[[Request], None]) -> None:
+        """As in `Session`."""
+        self._observer = observer
+        self._session.observe(observer)
+
+    # ---- programs
+
+    async def start(self, code: str, waiter: Waiter) -> None:
+        """As in `Session`."""
+        self._code, self._touched, self._checkpoint = code, False, None
+        if self._can_move:
+            reason = self._reason or self._executor.lacks(code)
+            if reason:
+                await self._try_to_move(waiter, reason)
+        if self._can_move and not self._slow:
+            began = time.monotonic()
+            self._checkpoint = await self._session.snapshot(waiter)
+            self._slow = time.monotonic() - began > _TOO_SLOW
+        await self._session.start(code, waiter)
+
+    async def receive(self, waiter: Waiter) -> Call | Printed | Finished:
+        """As in `Session`."""
+        if self._note and not self._touched:
+            self._touched = True
+            return Printed(self._note)
+        while True:
+            event = await self._session.receive(waiter)
+            if not isinstance(event, Finished):
+                self._touched = True
+                return event
+            if not (reason := self._lacked(event.failure)):
+                return self._ended(event)
+            untouched = not self._touched and self._checkpoint is not None
+            if not untouched or not await self._try_to_move(waiter, reason):
+                return self._ended(event, reason)
+            await self._session.start(self._code, waiter)
+            if self._note:
+                self._touched = True
+                return Printed(self._note)
+
+    def _lacked(self, failure: GuestFailure | None) -> str:
+        if failure is None or failure.lost or not self._can_move:
+            return ""
+        return self._executor.lacked(failure, self._code)
+
+    def _ended(self, event: Finished, reason: str = "") -> Finished:
+        logs, self._note = self._note + event.logs, ""
+        failure = event.failure
+        self._checkpoint = None
+        if failure is None:
+            self._remember(self._code)
+        elif reason:
+            self._reason = reason
+            hint = (
+                f"This sandbox lacks {reason}. The next program runs in another one that has it, with the variables. "
+                "What was called and printed before the failure is done: do not do it again."
+            )
+            failure = GuestFailure(
+                failure.kind, failure.message, failure.traceback, failure.line, failure.source, hint, failure.lost
+            )
+        return Finished(event.output, logs, failure)
+
+    def _remember(self, code: str) -> None:
+        """Keep the source of functions and imports, which cannot be sent, for the next executor."""
+        if not self._can_move:
+            return
+        try:
+            tree = syntax_tree(code)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        for node in tree.body:
+            for name in _defined(node):
+                self._definitions[name] = ast.unparse(node)
+        while len(self._definitions) > _MOST_DEFINITIONS:
+            del self._definitions[next(iter(self._definitions))]
+
+    # ---- going on elsewhere
+
+    async def _try_to_move(self, waiter: Waiter, reason: str) -> bool:
+        """Go on in the next executor that is available; False if there is none."""
+        try:
+            await self._move(waiter, reason, self._place + 1)
+        except AgentError as error:
+            self._owner.log(f"Programs cannot go on in the next executor: {error}")
+            return False
+        return True
+
+    async def _move(self, waiter: Waiter, reason: str, first: int) -> None:
+        place, fresh = await self._owner.open_from(first, waiter)
+        try:
+            values = await self._variables(waiter)
+            await fresh.define(waiter, tools=list(self._tools.values()))
+            left = await self._hand_over(fresh, values, waiter)
+        except BaseException:
+            fresh.close()
+            raise
+        if self._observer is not None:
+            fresh.observe(self._observer)
+        old, self._session = self._session, fresh
+        before, self._place = type(self._executor).__name__, place
+        old.close()
+        self._reason, self._checkpoint = "", None
+        after = type(self._executor).__name__
+        self._owner.log(f"Programs go on in {after}: {before} lacks {reason}")
+        if left:
+            listed = ", ".join(left[:_MOST_LISTED]) + (", ..." if len(left) > _MOST_LISTED else "")
+            self._note = f"(Programs run in another sandbox now. Not there any more, define again: {listed})\n"
+
+    async def _variables(self, waiter: Waiter) -> dict[str, Any]:
+        """The variables as they were before the present program."""
+        if self._checkpoint is None:
+            return await self._session.read(waiter)
+        copy: Session = await self._executor.open_session(waiter, self._checkpoint)
+        try:
+            return await copy.read(waiter)
+        finally:
+            copy.close()
+
+    async def _hand_over(self, fresh: Session, values: Mapping[str, Any], waiter: Waiter) -> list[str]:
+        """Give the next session what can be given; names of the rest."""
+        for source in self._definitions.values():
+            if source.startswith(_IMPORTS):
+                await _define_again(fresh, source, waiter)
+        left: list[str] = []
+        for name, value in values.items():
+            if name in self._tools:
+                continue
+            try:
+                if _is_left(value):
+                    raise InterpreterError("it cannot be sent")
+                await fresh.define(waiter, variables={name: value})
+            except InterpreterError:
+                left.append(name)
+        missing: list[str] = []
+        for name in left:
+            source = self._definitions.get(name, _IMPORTS[0])
+            if source.startswith(_IMPORTS) or not await _define_again(fresh, source, waiter):
+                missing.append(name)
+        return missing
+
+
+async def _define_again(session: Session, source: str, waiter: Waiter) -> bool:
+    """Run a definition, which calls nothing; whether it succeeded."""
+    await session.start(source, waiter)
+    while True:
+        event = await session.receive(waiter)
+        if isinstance(event, Finished):
+            if event.failure is not None and event.failure.lost:
+                raise InterpreterError(event.failure.message)
+            return event.failure is None
+        if isinstance(event, Call):
+            await session.fail(event.id, "RuntimeError", "tools cannot be called now", waiter)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """What a statement defines that does nothing else when it runs."""
+    match node:
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [alias.asname or alias.name.partition(".")[0] for alias in names]
+        case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
+            given = [*node.args.defaults, *(value for value in node.args.kw_defaults if value is not None)]
+            return [name] if all(isinstance(value, ast.Constant) for value in given) and not _calls(node) else []
+        case _:
+            return []
+
+
+def _calls(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether annotations would call something."""
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    notes = [note for note in (*(item.annotation for item in arguments), node.returns) if note is not None]
+    return any(isinstance(part, ast.Call | ast.Await) for note in notes for part in ast.walk(note))
+
+
+def _is_left(value: Any, depth: int = 0) -> bool:
+    """Whether a value is, or holds, something that exists in the old session only."""
+    if isinstance(value, Opaque):
+        return True
+    if depth > 100:
+        return True
+    if isinstance(value, Record):
+        return any(_is_left(item, depth + 1) for item in value.record_fields.values())
+    if isinstance(value, dict):
+        pairs = cast("dict[Any, Any]", value)
+        return any(_is_left(key, depth + 1) or _is_left(item, depth + 1) for key, item in pairs.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(_is_left(item, depth + 1) for item in cast("list[Any]", value))
+    return False
