@@ -431,6 +431,23 @@ def test_nothing_is_left_of_a_copy(kind: type[Any], folder: Path) -> None:
     assert ".part" not in "".join(contents(folder))
 
 
+@pytest.mark.parametrize(
+    ("code", "may_write", "told"),
+    [
+        ("open('sale.csv')", True, "It holds 'sales.csv', 'sub'."),
+        ("open('/data/sales.csv')", False, "The current folder is the user's. It holds 'sales.csv', 'sub'."),
+        ("open('sales.csv', 'w')", False, "can only be read: keep what you make in variables"),
+        ("open('big', 'wb').write(bytes(2 << 20))", True, "takes at most 1,048,576 bytes in all"),
+        ("import shutil", True, "use open(), pathlib, csv or zipfile for the files of the current folder"),
+    ],
+)
+def test_a_program_that_fails_at_a_file_is_told_what_to_do(code: str, may_write: bool, told: str, folder: Path) -> None:
+    given = Workspace(folder, writable=may_write, quota=1 << 20)
+    with LocalPythonExecutor([], workspace=given) as executor, pytest.raises(InterpreterError) as caught:
+        executor(code)
+    assert told in str(caught.value)
+
+
 # ---- both sides
 
 

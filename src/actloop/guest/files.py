@@ -40,7 +40,7 @@ class Files:
         mounted = bool(config.get("mounted"))
         self.folder = _enter(str(config.get("folder") or "/workspace"), mounted=mounted)
         self._quota = int(config.get("quota", 0))
-        self._mode = 0o666 if config.get("writable", True) else 0o444
+        self._writable = bool(config.get("writable", True))
         self._filling: Any = None
         self._page = limit // 16
         self._seen: dict[str, tuple[tuple[int, ...], int, str]] = {}
@@ -56,6 +56,23 @@ class Files:
                 "missing_files": self._missing,
                 "remove_files": self._remove,
             }
+
+    def hint(self, error: OSError) -> str:
+        """What to do about an error of a program's that the workspace may have caused; empty when it did not."""
+        import errno
+
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            return f"The user's folder takes at most {self._quota:,} bytes in all: write less, or remove files of yours."
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and not self._writable:
+            return "The user's folder can only be read: keep what you make in variables, or in tempfile's folder."
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            try:
+                names = sorted(os.listdir(self.folder))
+            except OSError:
+                return ""
+            shown = ", ".join(ascii(name)[:80] for name in names[:10]) or "nothing"
+            return f"The current folder is the user's. It holds {shown}{', and more' if len(names) > 10 else ''}."
+        return ""
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, *name.split("/"))
@@ -90,7 +107,8 @@ class Files:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             _clear(path)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            self._filling = open(os.open(path, flags, self._mode), "wb", buffering=0)  # noqa: SIM115
+            mode = 0o666 if self._writable else 0o444
+            self._filling = open(os.open(path, flags, mode), "wb", buffering=0)  # noqa: SIM115
         if self._filling is None:
             raise OSError("it was not begun")
         rest = memoryview(data)

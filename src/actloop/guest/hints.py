@@ -146,6 +146,8 @@ class Hints:
         return ""
 
     def _on_system(self, error: OSError) -> str:
+        if self._guest.files is not None and (hint := self._guest.files.hint(error)):
+            return hint
         if isinstance(error, TimeoutError) or getattr(error, "code", 403) != 403:  # a server's own answer
             return ""
         if self._guest.hosts:

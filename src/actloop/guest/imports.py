@@ -39,6 +39,7 @@ _NO_FILES = (
     "there are no files of the host and no environment in this sandbox, only an empty scratch folder: use open(),"
     " pathlib or tempfile for it, and for everything else the tools that were given to you"
 )
+_SOME_FILES = "use open(), pathlib, csv or zipfile for the files of the current folder, which is the user's"
 _INSTEAD = _listed(
     (
         "requests httpx urllib urllib3 http socket socketserver aiohttp websockets webbrowser paramiko boto3",
@@ -97,13 +98,16 @@ def allows_import(name: str, allowed: Iterable[str]) -> bool:
 class Imports:
     """The `__import__` that the user's code sees; imports made by libraries do not pass here."""
 
-    def __init__(self, allowed: Sequence[str], tools: Mapping[str, Any], *, network: bool = False) -> None:
+    def __init__(
+        self, allowed: Sequence[str], tools: Mapping[str, Any], *, network: bool = False, files: bool = False
+    ) -> None:
         import builtins
 
         self.allowed = list(allowed)
         self.known: set[str] = set()
         self._tools = tools
         self._network = network
+        self._files = files
         self._import = builtins.__import__
 
     def __call__(
@@ -138,6 +142,8 @@ class Imports:
         )
         if self._network and instead is _NO_NETWORK:
             instead = _SOME_NETWORK
+        if self._files and instead is _NO_FILES:
+            instead = _SOME_FILES
         return ImportError(
             f"Import of {name} is not allowed: {instead}. The user can allow it with "
             f"additional_authorized_imports=[{top!r}], or --imports {top}",

@@ -58,7 +58,9 @@ class Guest:
         self.names: dict[str, Any] = module.__dict__
         known = dict(builtins.__dict__)
         self.hosts: str = config.get("hosts", "")
-        imports = Imports(config.get("imports", BASE_BUILTIN_MODULES), self.tools, network=bool(self.hosts))
+        self.files = Files(config["workspace"], self._channel.limit) if "workspace" in config else None
+        allowed = config.get("imports", BASE_BUILTIN_MODULES)
+        imports = Imports(allowed, self.tools, network=bool(self.hosts), files=self.files is not None)
         known["__import__"] = imports
         known["input"] = no_input
         for name in ("exit", "quit"):
@@ -68,8 +70,8 @@ class Guest:
         snapshots = Snapshots(self, self._steps, self._gate, self._output)
         self.duties: dict[str, Callable[[dict[str, Any]], Any]] = {"read": self._read, **snapshots.duties()}
 
-        if "workspace" in config:
-            self.duties |= Files(config["workspace"], self._channel.limit).duties
+        if self.files is not None:
+            self.duties |= self.files.duties
 
     def run_forever(self) -> NoReturn:
         """Obey the host until it closes the stream."""
