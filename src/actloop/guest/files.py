@@ -62,7 +62,9 @@ class Files:
         import errno
 
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            return f"The user's folder takes at most {self._quota:,} bytes in all: write less, or remove files of yours."
+            return (
+                f"The user's folder takes at most {self._quota:,} bytes in all: write less, or remove files of yours."
+            )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and not self._writable:
             return "The user's folder can only be read: keep what you make in variables, or in tempfile's folder."
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
