@@ -72,6 +72,9 @@ class GuestExecutor(SessionExecutor):
     enforced: ClassVar[frozenset[str]] = frozenset({"wall", "output", "value"})
     """The limits that this kind of executor enforces: fields of `SandboxLimits`. The others it does not promise."""
 
+    files_in_memory: ClassVar[bool] = False
+    """Whether the files of programs lie in this machine's memory, where only the limit of disk holds them."""
+
     workspace_folder: ClassVar[str] = "/workspace"
     """Where sandboxes have the workspace; a relative path is one beneath the guest's own current folder."""
 
@@ -171,6 +174,8 @@ class GuestExecutor(SessionExecutor):
             raise ValueError(
                 f"{type(self).__name__} cannot enforce {' and '.join(asked)}: leave it out, or choose another executor"
             )
+        if self.files_in_memory and limits.disk is None:
+            raise ValueError(f"{type(self).__name__} keeps files in memory: give a limit of disk")
         return dataclasses.replace(limits, **dict.fromkeys(others))
 
     def _check_installed(self) -> None:

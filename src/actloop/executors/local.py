@@ -90,6 +90,7 @@ class LocalPythonExecutor(GuestExecutor):
     """
 
     enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
+    files_in_memory = True
     networked = True
 
     @classmethod

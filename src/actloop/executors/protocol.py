@@ -58,7 +58,7 @@ class HostProtocol:
         self.state = "starting"
         self.open_calls: dict[int, tuple[int, str]] = {}
         self._limits = limits
-        self._limit = max(limits.value, 1 << 16)
+        self._limit = limits.value
         self._held: dict[int, Any] = {}
         self._handles: dict[int, int] = {}
         self._unpacker = guest.Unpacker(self._limit, self._held)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import InterpreterError
+from actloop.executors.limits import SandboxLimits as SandboxLimits
 from actloop.executors.snapshots import Snapshot as Snapshot  # noqa: TC001 - its place is here
 
 if TYPE_CHECKING:
@@ -42,34 +43,6 @@ class Waiter(Protocol):
             AgentInterruptedError: The run was interrupted meanwhile.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxLimits:
-    """Limits of a session, which mean the same in every executor. What one cannot enforce it refuses to promise.
-
-    Attributes:
-        wall: Seconds that one snippet may run; time in which the host performs a tool call is not counted.
-        cpu: Seconds of processor time that one snippet may use, in all its threads together.
-        memory: Bytes of memory for the guest's data.
-        output: Characters of printed output kept per snippet; the rest is cut.
-        files: Open file descriptors.
-        processes: Threads and processes that may exist at once.
-        disk: Bytes that all files which the guest writes take together, a workspace's apart.
-        value: Bytes that a single value sent by the guest may take on the wire.
-
-    None stands for no limit, where the type has it. An executor that cannot enforce a limit has None there in its own
-    `limits`, and refuses another value than the default.
-    """
-
-    wall: float | None = 30.0
-    cpu: float | None = None
-    memory: int | None = 512 * 1024 * 1024
-    output: int = 50_000
-    files: int | None = 64
-    processes: int | None = 64
-    disk: int | None = 16 * 1024 * 1024
-    value: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Guest:
         write_fd: Where messages to the host go.
         config: `value` (bytes of a message), `output` (characters printed per snippet), `wall` and `cpu` (seconds per
             snippet, for messages only), `imports` (authorised modules), `hosts` (what can be reached, in words, if
-            any can), `bell` (of a `PlainLine`).
+            any can), `limits` (fields of `SandboxLimits`, for messages only), `bell` (of a `PlainLine`).
     """
 
     def __init__(self, read_fd: int, write_fd: int, config: Mapping[str, Any]) -> None:
@@ -58,6 +58,7 @@ class Guest:
         self.names: dict[str, Any] = module.__dict__
         known = dict(builtins.__dict__)
         self.hosts: str = config.get("hosts", "")
+        self.limits: Mapping[str, Any] = config.get("limits") or {}
         self.files = Files(config["workspace"], self._channel.limit) if "workspace" in config else None
         allowed = config.get("imports", BASE_BUILTIN_MODULES)
         imports = Imports(allowed, self.tools, network=bool(self.hosts), files=self.files is not None)

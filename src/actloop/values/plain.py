@@ -27,7 +27,7 @@ KIND = "$"
 _RECORDS = {
     "ContextLimit": "actloop.memory.compaction",
     "RetryPolicy": "actloop.models.retry",
-    "SandboxLimits": "actloop.executors.session",
+    "SandboxLimits": "actloop.executors.limits",
 }
 """Dataclasses of ours that settings may hold, and where they live."""
 

@@ -124,8 +124,8 @@ def _namespaces(plan: Plan) -> str:
     return "; ".join(missing)
 
 
-def _threads(processes: int, *, counted: bool) -> None:
-    if not counted:
+def _threads(processes: int | None, *, counted: bool) -> None:
+    if processes is not None and not counted:
         raise OSError("threads of the same user cannot be told apart without a user namespace or a user id of its own")
     limits.apply_threads(processes)
 

@@ -10,6 +10,11 @@ if sys.platform != "win32":
 _THREAD_SPACE = 136 * 1024 * 1024
 """Address space that one thread reserves at most: its stack and the C library's heap for it."""
 
+_THREAD_DATA = 1 << 20
+"""Bytes of data that a thread is taken to use, to know how many memory has room for."""
+
+_PAGE = 4096
+
 
 def data_bytes(status: str) -> int:
     """VmData of a `/proc/PID/status`: bytes of private writable memory, which RLIMIT_DATA counts."""
@@ -47,32 +52,39 @@ def lower(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def apply(*, memory: int, files: int, disk: int, processes: int, data_now: int, space_now: int) -> None:
+def apply(
+    *, memory: int | None, files: int | None, disk: int, processes: int | None, data_now: int, space_now: int
+) -> None:
     """Set every limit but the number of threads, which counts right only inside the session's own user namespace.
 
     Args:
-        memory: Bytes of data beyond what the process holds now.
-        files: Open descriptors.
-        disk: Bytes of the largest file.
-        processes: Threads, for the address space that they reserve.
+        memory: Bytes of data beyond what the process holds now; None for no limit.
+        files: Open descriptors; None for no limit.
+        disk: Bytes that all files take together. One alone may be longer by a page, so that it is the full folder that
+            says so, for one file as for many.
+        processes: Threads, for the address space that they reserve; None for no limit.
         data_now: Bytes of data that the process holds now.
         space_now: Bytes of address space that it holds now.
 
     Raises:
         OSError, ValueError: The kernel refused a limit.
     """
-    lower(resource.RLIMIT_DATA, data_now + memory)
-    # Far above what data needs: bounds the page tables that huge read-only maps would cost.
-    lower(resource.RLIMIT_AS, space_now + 2 * memory + processes * _THREAD_SPACE)
+    if memory is not None:
+        lower(resource.RLIMIT_DATA, data_now + memory)
+        # Far above what data needs: bounds the page tables that huge read-only maps would cost.
+        threads = memory // _THREAD_DATA if processes is None else processes
+        lower(resource.RLIMIT_AS, space_now + 2 * memory + threads * _THREAD_SPACE)
     lower(resource.RLIMIT_STACK, 8 * 1024 * 1024)
-    lower(resource.RLIMIT_FSIZE, disk)
-    lower(resource.RLIMIT_NOFILE, files)
+    lower(resource.RLIMIT_FSIZE, disk + 2 * _PAGE)
+    if files is not None:
+        lower(resource.RLIMIT_NOFILE, files)
     lower(resource.RLIMIT_CORE, 0)
     lower(resource.RLIMIT_MEMLOCK, 0)
     lower(resource.RLIMIT_SIGPENDING, 64)
     lower(resource.RLIMIT_MSGQUEUE, 0)
 
 
-def apply_threads(processes: int) -> None:
-    """Limit how many threads may exist at once."""
-    lower(resource.RLIMIT_NPROC, processes)
+def apply_threads(processes: int | None) -> None:
+    """Limit how many threads may exist at once; None for no limit."""
+    if processes is not None:
+        lower(resource.RLIMIT_NPROC, processes)
