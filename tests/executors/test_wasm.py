@@ -23,7 +23,7 @@ from actloop.agents.code import CodeAgent
 from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
 from actloop.executors.session import Call, SandboxLimits
 from actloop.executors.waiting import run_now
-from actloop.executors.wasm import WasmExecutor, assets, image, packages
+from actloop.executors.wasm import WasmExecutor, assets, image
 from actloop.executors.wasm.process import DenoProcess, Plan
 from actloop.models.scripted import ScriptedModel
 
@@ -106,7 +106,7 @@ def test_it_is_called_as_in_the_reference() -> None:
     assert executor.run_code_raise_errors("import os\nprint(os.sep)\nadd(x, b=2)").output == 7
     ended = executor("final_answer(x)\nx = 0")
     assert (ended.output, ended.is_final_answer) == (5, True)
-    assert executor.install_packages(["json"]) == ["json"]
+    assert executor.install_packages(["json"]) == []
     executor.cleanup()
     executor.delete()
 
@@ -281,7 +281,7 @@ def test_packages_come_with_what_they_need_from_pip(
         open_driver({"additional_imports": ["turnip"]})
     with pytest.raises(InterpreterError, match="There is no wheel"):
         open_driver({"additional_imports": [str(tmp_path / "no.whl")]})
-    assert packages.requirements(["json", "os.path", "PIL", "attrs>=25"]) == ["pillow", "attrs>=25"]
+    assert WasmExecutor(["json", "os.path", "PIL", "attrs>=25"]).installed_packages == ["pillow", "attrs>=25"]
 
 
 # ---- what it starts from

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError
-from actloop.executors.base import GuestExecutor
+from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.wasm import assets, image, packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from actloop.executors.base import CodeOutput
     from actloop.executors.guest_session import GuestProcess
-    from actloop.executors.wasm.process import DenoProcess, Plan
+    from actloop.executors.wasm.process import DenoProcess
 
 _TIMEOUT = 60
 """Seconds that a program may run unless told otherwise."""
@@ -25,7 +24,7 @@ _TIMEOUT = 60
 _LINUX = frozenset({"cpu"} if sys.platform == "linux" else ())
 
 
-class WasmExecutor(GuestExecutor):
+class WasmExecutor(RemotePythonExecutor):
     """Runs programs in Pyodide, which is CPython for WebAssembly, in a Deno that has no permission at all.
 
     It works wherever Deno does, without root and without a daemon. A session starts in a third of a second and takes
@@ -41,13 +40,14 @@ class WasmExecutor(GuestExecutor):
         deno_permissions: Must be empty: what programs need of the world, they get by tools.
         timeout: Seconds that a program may run; None for no limit.
         spare: Keep one more process ready, so that the next session starts at once.
-        **options: Those of `GuestExecutor`.
+        **options: Those of `RemotePythonExecutor`.
 
     Raises:
         ValueError: Permissions are asked for, or a limit that it cannot enforce.
     """
 
     enforced = frozenset({"wall", "memory", "output", "files", "processes", "disk", "value"}) | _LINUX
+    files_in_memory = True
 
     def __init__(
         self,
@@ -67,15 +67,13 @@ class WasmExecutor(GuestExecutor):
             )
         if "timeout_seconds" not in options and (timeout != _TIMEOUT or "limits" not in options):
             options["timeout_seconds"] = timeout
-        self.logger = logger
         self.deno_path = deno_path
         self.deno_permissions: list[str] = []
-        self._wanted = packages.requirements(list(additional_imports))
         self._keep_spare = spare
         self._spare: tuple[dict[str, Any], DenoProcess] | None = None
         self._spare_lock = threading.Lock()
         self._maker: threading.Thread | None = None
-        super().__init__([name for name in additional_imports if not _is_requirement(name)], **options)
+        super().__init__(additional_imports, logger, **options)
 
     @property
     def timeout(self) -> float | None:
@@ -105,9 +103,6 @@ class WasmExecutor(GuestExecutor):
         )
         return f"{platform} {super().instructions()}".strip()
 
-    def _check_installed(self) -> None:
-        """What is installed here does not matter there."""
-
     # ---- processes
 
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
@@ -120,27 +115,17 @@ class WasmExecutor(GuestExecutor):
         return process
 
     def _start(self, config: dict[str, Any]) -> DenoProcess:
-        from actloop.executors.wasm.process import DenoProcess
-
-        plan = self._plan()
-        config = {**config, "imports": [*config["imports"], *self._modules(plan.packages[1:])]}
-        return DenoProcess(plan, config, self.limits)
-
-    def _plan(self) -> Plan:
-        """What Deno is to run; what is missing is fetched."""
-        from actloop.executors.wasm.process import Plan
+        """Start a process; what is missing is fetched."""
+        from actloop.executors.wasm.process import DenoProcess, Plan
 
         deno = assets.find_deno(self.deno_path)
         pyodide = assets.ensure_pyodide(deno, self._say)
         memory = image.ensure_image(deno, pyodide, self._say)
-        wheels = packages.ensure_packages(self._wanted, self._say)
-        return Plan(
-            deno, pyodide, memory, image.guest_file() if memory is None else None, (image.zones_file(), *wheels)
-        )
-
-    def _modules(self, wheels: Iterable[Path]) -> list[str]:
-        """Modules of packages that were named as requirements or wheels, not as modules."""
-        return packages.modules_of(wheels) if any(_is_requirement(name) for name in self._wanted) else []
+        wheels = packages.ensure_packages(self.installed_packages, self._say)
+        own = packages.modules_of(Path(name) for name in self.installed_packages if name.endswith(".whl"))
+        guest = image.guest_file() if memory is None else None
+        plan = Plan(deno, pyodide, memory, guest, (image.zones_file(), *wheels))
+        return DenoProcess(plan, {**config, "imports": [*config["imports"], *own]}, self.limits)
 
     def _make_spare(self, config: dict[str, Any]) -> None:
         with contextlib.suppress(AgentError):  # then the next session says so
@@ -164,32 +149,6 @@ class WasmExecutor(GuestExecutor):
         spare[1].close()
         return None
 
-    def _say(self, text: str) -> None:
-        if self.logger is not None:
-            self.logger.log(text)
-
-    # ---- as in the reference
-
-    def install_packages(self, additional_imports: list[str]) -> list[str]:
-        """Have packages in sessions that start from now on.
-
-        Returns:
-            What was asked for.
-
-        Raises:
-            InterpreterError: One cannot be had for Pyodide.
-        """
-        wanted = packages.requirements(additional_imports)
-        packages.ensure_packages(wanted, self._say)
-        self._wanted.extend(name for name in wanted if name not in self._wanted)
-        modules = [name for name in additional_imports if not _is_requirement(name)]
-        self.authorized_imports = sorted({*self.authorized_imports, *modules})
-        return additional_imports
-
-    def run_code_raise_errors(self, code: str) -> CodeOutput:
-        """Run a program in this executor's own session."""
-        return self(code)
-
     def cleanup(self) -> None:
         """As in `GuestExecutor`."""
         super().cleanup()
@@ -197,12 +156,3 @@ class WasmExecutor(GuestExecutor):
         if maker is not None:
             maker.join()
         self._take_spare({})
-
-    def delete(self) -> None:
-        """As `cleanup`."""
-        self.cleanup()
-
-
-def _is_requirement(name: str) -> bool:
-    """Whether a name is more than that of a module: a requirement, or the path of a wheel."""
-    return not name.replace("*", "x").replace(".", "x").isidentifier() or name.endswith(".whl")

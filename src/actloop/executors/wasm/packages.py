@@ -24,27 +24,11 @@ _WHICH = (
 """Wheels that Pyodide can take, as pip is told of them."""
 
 
-def requirements(imports: Iterable[str]) -> list[str]:
-    """What has to be fetched for some imports: modules of the standard library are there.
-
-    Args:
-        imports: Modules, requirements as pip understands them, or paths of wheels.
-
-    Raises:
-        ValueError: One would be taken for an option of pip.
-    """
-    from actloop.executors.cloud import packages_of
-
-    wheels = [name for name in imports if name.endswith(".whl")]
-    others = packages_of((name for name in imports if not name.endswith(".whl")), sys.stdlib_module_names)
-    return [*wheels, *(package for _, package in others)]
-
-
 def ensure_packages(wanted: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Wheels of some packages and of all that they need, fetched on first use.
 
     Args:
-        wanted: As `requirements` gives them.
+        wanted: Packages, requirements as pip understands them, or paths of wheels.
         say: Called with what happens, if that takes a while.
 
     Raises:
