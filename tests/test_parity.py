@@ -18,21 +18,18 @@ import actloop
 
 REFERENCE: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "reference_api.json").read_text())
 
-_LATER = "executors other than the kernel sandbox are names only, so far"
 _ENUM = "the classes of enumerations tell no signature of their own from Python 3.11 on"
 OTHERWISE = {
     "ActionStep.model_input_messages": "computed from the memory, not stored with each step",
     "AgentImage.save.output_bytes": "is called fp, as in Pillow, whose images these are",
     "AgentLogger.log_markdown.style": "colours of our own",
-    "BlaxelExecutor": _LATER,
-    "DockerExecutor": _LATER,
+    "DockerExecutor.image_name": "an image is named after its content, so that another content is another image",
     "GradioUI.launch.share": "a page is public only where that is asked for",
     "LogLevel": _ENUM,
     "MessageRole": _ENUM,
-    "ModalExecutor": _LATER,
+    "ModalExecutor.app_name": "names this package",
     "PythonInterpreterTool.timeout_seconds": "the same number, as a float",
     "SpeechToTextTool.encode.audio": "is called raw_inputs, as in `PipelineTool`, whose method it is",
-    "WasmExecutor": _LATER,
     "WikipediaSearchTool.user_agent": "names this package",
     "get_clean_message_list.role_conversions": "None instead of a dict that could be changed",
 }

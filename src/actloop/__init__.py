@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actloop.executors.blaxel import BlaxelExecutor as BlaxelExecutor
     from actloop.executors.docker import DockerExecutor as DockerExecutor, LocalDockerExecutor as LocalDockerExecutor
     from actloop.executors.e2b import E2BExecutor as E2BExecutor
+    from actloop.executors.fallback import FallbackExecutor as FallbackExecutor
     from actloop.executors.local import (
         CodeOutput as CodeOutput,
         LocalPythonExecutor as LocalPythonExecutor,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         evaluate_python_code as evaluate_python_code,
     )
     from actloop.executors.modal import ModalExecutor as ModalExecutor
+    from actloop.executors.monty import MontyExecutor as MontyExecutor
     from actloop.executors.remote import RemotePythonExecutor as RemotePythonExecutor
     from actloop.executors.session import SandboxLimits as SandboxLimits, Snapshot as Snapshot
     from actloop.executors.wasm import WasmExecutor as WasmExecutor
@@ -208,6 +210,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "LocalDockerExecutor",
     ),
     "actloop.executors.e2b": ("E2BExecutor",),
+    "actloop.executors.fallback": ("FallbackExecutor",),
     "actloop.executors.local": (
         "CodeOutput",
         "LocalPythonExecutor",
@@ -217,6 +220,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "evaluate_python_code",
     ),
     "actloop.executors.modal": ("ModalExecutor",),
+    "actloop.executors.monty": ("MontyExecutor",),
     "actloop.executors.remote": ("RemotePythonExecutor",),
     "actloop.executors.session": (
         "SandboxLimits",

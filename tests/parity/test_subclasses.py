@@ -16,6 +16,7 @@ from actloop import (
     ChatMessage,
     CodeAgent,
     CodeOutput,
+    E2BExecutor,
     LogLevel,
     ManagedAgent,
     MessageRole,
@@ -359,5 +360,6 @@ def test_a_logger_that_fails_ends_no_run() -> None:
 
 def test_the_key_of_an_executor_by_itself_is_understood() -> None:
     """As the production guide writes it."""
-    with pytest.raises(ValueError, match="executor_type='e2b' is not part of this version"):
-        CodeAgent(tools=[], model=ScriptedModel([]), executor_type="e2b", e2b_api_key="k")
+    with CodeAgent(tools=[], model=ScriptedModel([]), executor_type="e2b", e2b_api_key="k") as agent:
+        assert isinstance(agent.python_executor, E2BExecutor)
+        assert agent.executor_kwargs == {"api_key": "k"}
