@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import io
 import os
@@ -19,12 +20,15 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actloop.executors.containers.address import why_closed
 from actloop.executors.reaper import REAPER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("numpy", "pandas", "pillow", "pip", "python-dateutil", "six")
+NAME = "localhost/actloop-test"
+
+PACKAGES = ("numpy", "pandas", "pillow", "pip", "python-dateutil", "six", "tzdata")
 """What the image holds besides Python, as far as it is installed here."""
 
 _LEFT_OUT = {
@@ -97,7 +101,7 @@ def engine_url() -> str:
 
     atexit.register(end)
     until = time.monotonic() + 20
-    while not address.exists():
+    while why_closed(f"unix://{address}"):
         if service.poll() is not None or time.monotonic() > until:
             raise RuntimeError(f"no container engine: podman does not start: {(folder / 'log').read_text()[-500:]}")
         time.sleep(0.02)
@@ -112,8 +116,11 @@ def test_image() -> str:
     client: Any = docker.DockerClient(base_url=engine_url(), timeout=120)
     try:
         made_of = [sys.version, Path(__file__).read_text("utf-8"), *(f"{name} {_version(name)}" for name in PACKAGES)]
-        name = "localhost/actloop-test-" + hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
+        name = f"{NAME}-" + hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
         if not client.images.list(name=name):
+            for old in client.images.list(filters={"reference": f"{NAME}-*"}):
+                with contextlib.suppress(Exception):  # another test run may use it
+                    client.images.remove(old.id)
             with tempfile.TemporaryFile() as file:
                 _write_tree(file)
                 file.seek(0)

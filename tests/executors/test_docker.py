@@ -65,6 +65,16 @@ def make() -> Iterator[Callable[..., DockerExecutor]]:
     for executor in made:
         executor.cleanup()
     assert REAPER.flush(20)
+    api = engine_at(engine_url()).api
+    for name in {executor.image_name for executor in made} - {image_of_tests()}:
+        with contextlib.suppress(api_errors()):
+            api.remove_image(name, force=True)
+
+
+def api_errors() -> type[Exception]:
+    from docker.errors import APIError  # pyright: ignore[reportMissingTypeStubs]
+
+    return APIError
 
 
 @pytest.fixture
@@ -419,7 +429,8 @@ def test_the_image_is_built_once_with_the_packages(make: Callable[..., DockerExe
     assert other.install_packages(["actloop_probe"]) == ["actloop_probe"]
     assert other("import actloop_probe; actloop_probe.VALUE").output == 42
     for name in {other.image_name, first.image_name, base}:
-        engine.api.remove_image(name, force=True)
+        with contextlib.suppress(api_errors()):
+            engine.api.remove_image(name, force=True)
 
 
 def image_with_wheel(engine: Engine) -> str:

@@ -17,7 +17,7 @@ from .values import WireError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 SILENCE = 60.0
 """Seconds without a word of the host after which a keeper ends everything; a host is heard more often than that."""
@@ -57,6 +57,8 @@ class Keeper:
         self._child = 0
         self._status: int | None = None
         self._farewell = b""
+        self._paused: set[int] = set()
+        self._used_then: float | None = None
         self._poll = select.poll()
         self._watched: set[int] = set()
         self._in, self._write = select.POLLIN, select.POLLOUT
@@ -176,9 +178,10 @@ class Keeper:
             case Frame.SIGNAL:
                 self._signal(payload[0], [self._child])
             case Frame.PAUSE:
-                self._signal_all(signal.SIGSTOP)
+                self._pause()
             case Frame.RESUME:
-                self._signal_all(signal.SIGCONT)
+                self._signal(signal.SIGCONT, list(self._paused))
+                self._paused.clear()
             case Frame.KILL:
                 self._kill_all()
             case Frame.PING:
@@ -247,14 +250,17 @@ class Keeper:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
 
-    def _signal_all(self, number: int) -> None:
-        done: set[int] = set()
+    def _pause(self) -> None:
+        import signal
+
         for _ in range(3):  # what was just being forked shows the next time
             found = set(family(os.getpid())) or {self._child}
-            if found <= done:
-                return
-            self._signal(number, list(found - done))
-            done |= found
+            new = found - self._paused
+            self._signal(signal.SIGSTOP, list(new))
+            self._paused |= found
+            if not new or len(found) == 1:
+                break
+        self._used_then = None
 
     def _kill_all(self) -> None:
         import signal
@@ -285,21 +291,11 @@ class Keeper:
 
     def _used(self) -> float:
         """Seconds of processor time that the guest and all that it started have used."""
-        import resource
-        import time
-
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = ended.ru_utime + ended.ru_stime
-        ticks = os.sysconf("SC_CLK_TCK")
-        for pid in family(os.getpid()):
-            try:
-                used += time.clock_gettime((~pid << 3) | 2)
-                with open(f"/proc/{pid}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-                used += (int(fields[13]) + int(fields[14])) / ticks  # of its own children that have ended
-            except (OSError, IndexError, ValueError):
-                continue
-        return used
+        if not self._paused:
+            return _time_of(family(os.getpid()))
+        if self._used_then is None:
+            self._used_then = _time_of(self._paused)
+        return self._used_then
 
     def _end_all(self) -> None:
         if self._child:
@@ -327,6 +323,25 @@ def family(root: int) -> list[int]:
             found += children
             todo += children
     return found
+
+
+def _time_of(pids: Iterable[int]) -> float:
+    """Seconds of processor time that some processes have used, and those that they and this one have waited for."""
+    import resource
+    import time
+
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = ended.ru_utime + ended.ru_stime
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid in pids:
+        try:
+            used += time.clock_gettime((~pid << 3) | 2)
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            used += (int(fields[13]) + int(fields[14])) / ticks
+        except (OSError, IndexError, ValueError):
+            continue
+    return used
 
 
 def _family_by_parents(root: int) -> list[int]:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError
+from actloop.executors.reaper import REAPER
 from actloop.executors.registry import make_executor
 from actloop.executors.unsafe import UnsafeInProcessExecutor
 
@@ -56,6 +57,20 @@ def _modal() -> AbstractContextManager[Mapping[str, Any]]:
 
 def _no_modal() -> str:
     return "" if find_spec("modal") else "the package modal is not installed"
+
+
+@contextlib.contextmanager
+def _docker() -> Generator[Mapping[str, Any]]:
+    from tests.executors.engine import engine_url, test_image
+
+    yield {"base_url": engine_url(), "image": test_image()}
+    REAPER.flush(30)
+
+
+def _no_docker() -> str:
+    from tests.executors.engine import why_no_engine
+
+    return why_no_engine()
 
 
 @contextlib.contextmanager
@@ -155,6 +170,7 @@ EXECUTORS: dict[str, Subject] = {
             },
             why_not=_no_monty,
         ),
+        Subject("docker", sessions=24, why_not=_no_docker, surroundings=_docker),
         Subject("e2b", sessions=24, why_not=_no_e2b, surroundings=_e2b, attacks=AT_THE_WIRE),
         Subject("blaxel", sessions=24, why_not=_no_blaxel, surroundings=_blaxel, attacks=AT_THE_WIRE),
         Subject("modal", sessions=24, why_not=_no_modal, surroundings=_modal, attacks=AT_THE_WIRE),
