@@ -32,18 +32,27 @@ class Done:
 
 
 class Clock:
-    """What is left of a program's time; it stands still while the host answers a call."""
+    """What is left of a program's time; it stands still while the host answers a call.
 
-    def __init__(self, left: float | None) -> None:
+    Args:
+        left: Seconds; None for no limit.
+        started: Called each time that it goes on.
+    """
+
+    def __init__(self, left: float | None, started: Callable[[], None]) -> None:
         self._left = left
+        self._started = started
         self._since: float | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Let time pass."""
         with self._lock:
-            if self._since is None:
+            stood = self._since is None
+            if stood:
                 self._since = time.monotonic()
+        if stood:
+            self._started()
 
     def stop(self) -> None:
         """Stand still."""

@@ -24,6 +24,7 @@ ENDED: Any = {"exc_type": "SystemExit", "message": "the answer was given"}
 INTERRUPTED: Any = {"exc_type": "KeyboardInterrupt"}
 
 _SLACK = 1000
+_NAP = 60.0
 
 
 class Speech:
@@ -125,7 +126,7 @@ class Running:
         self._answers.put((number, result))
 
     def interrupt(self) -> None:
-        """End the program where it waits for the host, or prints; from any thread."""
+        """End the program where it waits for the host or sleeps; from any thread."""
         self.interrupted = True
         self._answers.put(None)
 
@@ -177,8 +178,6 @@ class Running:
     def _show(self, text: str) -> None:
         if self.stopped or self._left < 0:
             return
-        if self.interrupted:
-            raise KeyboardInterrupt
         if len(text) > self._left:
             text = text[: self._left] + OUTPUT_NOTICE.replace("LIMIT", f"{self._output:,}")
             self._left = -1
@@ -235,8 +234,8 @@ class Running:
         if later:
             self._sleeping[at.call_id] = until
             return at.resume({"future": ...})
-        while (left := until - time.monotonic()) > 0 and not self.interrupted and not self._is_over():
-            self._take_answers(min(left, 1.0))
+        while (left := until - time.monotonic()) > 0 and not self.interrupted:
+            self._take_answers(min(left, _NAP))
         return at.resume(INTERRUPTED if self.interrupted else {"return_value": None})
 
     def _settle(self, at: FutureSnapshot) -> SyncSnapshot:
@@ -252,19 +251,15 @@ class Running:
                 elif self._sleeping.get(call, now) <= now:
                     results[call] = {"return_value": None}
                     self._sleeping.pop(call, None)
-            if self.interrupted or (not results and self._is_over()):
+            if self.interrupted:
                 results = dict.fromkeys(pending, INTERRUPTED)
             if results:
                 return at.resume(results)
             due = min((self._sleeping[call] for call in pending if call in self._sleeping), default=None)
             if due is None:
                 self.clock.stop()
-            self._take_answers(None if due is None else min(max(0.0, due - now), 1.0))
+            self._take_answers(None if due is None else min(max(0.0, due - now), _NAP))
             self.clock.start()
-
-    def _is_over(self) -> bool:
-        left = self.clock.left
-        return left is not None and left <= 0
 
     def _take_answers(self, timeout: float | None) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import keyword
 import secrets
@@ -34,7 +35,7 @@ GRACE = 0.1
 """Seconds after a program's time before the worker is killed: Monty mostly ends it by itself, and tells the line."""
 
 INTERRUPT_GRACE = 0.3
-"""Seconds that a program may take to end after the user's interrupt: it does when it prints, sleeps or calls."""
+"""Seconds that a program may take to end after the user's interrupt: it does when it sleeps or calls."""
 
 STOP_GRACE = 0.5
 """Seconds that a program may take to end after its answer was given."""
@@ -285,7 +286,7 @@ class MontySession(Session):
             awaits=program.awaits,
             speech=(self._mark, self._limits.value),
             output=self._limits.output,
-            clock=Clock(self._limits.wall),
+            clock=Clock(self._limits.wall, self._engine.wake),
         )
         if fresh:
             running.before = prelude.knowing(fresh)
@@ -304,10 +305,11 @@ class MontySession(Session):
             return self._lost("SandboxCrash", "The sandbox is closed.")
         if running is None:
             raise InterpreterError("No program is running in the sandbox.")
-        killed = 0.0
+        ended_by = 0.0
         while self._alive:
             left = running.clock.left
-            match await self._engine.next(waiter, None if left is None else max(0.0, left + GRACE)):
+            timeout = None if left is None else max(0.0, left + GRACE)
+            match await self._engine.next(waiter, _END if ended_by else timeout):
                 case Printed(text):
                     text += "".join(more.text for more in self._engine.take(Printed))
                     self._logs.append(text)
@@ -316,17 +318,16 @@ class MontySession(Session):
                     return call
                 case Done() as done:
                     return self._finished(running, done)
+                case _ if ended_by:
+                    if time.monotonic() > ended_by:
+                        return self._finished(running, Done(error=RuntimeError("it did not end")))
                 case _:
                     left = running.clock.left
-                    if left is None or left > -GRACE:
-                        continue
-                    killed = killed or time.monotonic()
-                    self._timed_out = True
-                    self._engine.kill()
-                    running.interrupt()
-                    if time.monotonic() - killed > _END:
-                        return self._finished(running, Done(error=RuntimeError("it did not end")))
-                    running.clock.cut(GRACE)
+                    if left is not None and left <= -GRACE:
+                        ended_by = time.monotonic() + _END
+                        self._timed_out = True
+                        self._engine.kill()
+                        running.interrupt()
         return self._lost("SandboxCrash", "The sandbox is closed.")
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:  # noqa: ARG002
@@ -353,7 +354,6 @@ class MontySession(Session):
         with self._lock:
             if self._running is not None and self._alive:
                 self._running.answer(call_id, result)
-                self._engine.wake()  # its time passes again
 
     # ---- the end
 
@@ -388,6 +388,8 @@ class MontySession(Session):
         if isinstance(error, MontyError) and not isinstance(error, MontyCrashedError):
             known = [*self._names, *self._tools]
             failure = failures.of_monty(error, self._feeds, self._program[0], known)
+            if running.interrupted and failure.kind == "KeyboardInterrupt":
+                failure = dataclasses.replace(failure, message="The code was interrupted by the user.")
             if running.lost or "exceeded its memory limit" in text:
                 return self._lost(failure.kind, failure.message)
             return Finished(None, logs, failure)
