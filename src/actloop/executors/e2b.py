@@ -75,7 +75,7 @@ class E2BExecutor(ServiceExecutor):
             **self._kwargs,
             "metadata": {**(self._kwargs.get("metadata") or {}), _OUR_MARK: mark},
         }
-        options.setdefault("allow_internet_access", self.allow_internet_access or bool(self._packages))
+        options.setdefault("allow_internet_access", self.allow_internet_access or bool(self.installed_packages))
         try:
             sandbox = Sandbox.create(**options)
         except Exception as error:

@@ -162,11 +162,11 @@ class ModalExecutor(ServiceExecutor):
             if self._image is None:
                 version = min(max(sys.version_info[:2], _PYTHONS[0]), _PYTHONS[1])
                 image = modal.Image.debian_slim(python_version="{}.{}".format(*version))
-                packages = [package for _module, package in self._packages]
+                packages = list(self.installed_packages)
                 self._image = image.pip_install(*packages) if packages else image
             return self._image
 
-    def install_packages(self, additional_imports: Sequence[str]) -> list[str]:
+    def install_packages(self, additional_imports: list[str]) -> list[str]:
         """As in `ServiceExecutor`: the next sandbox has an image with them."""
         with self._image_lock:
             self._image = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from abc import abstractmethod
 from importlib.util import find_spec
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actloop.errors import AgentError, MissingExtraError, SandboxUnavailableError
 from actloop.executors.base import GuestExecutor
-from actloop.executors.cloud import GUEST_USER, RLIMITS, Lease, Machine, begin, masked, packages_of
+from actloop.executors.cloud import GUEST_USER, RLIMITS, Lease, Machine, begin, masked
+from actloop.executors.packages import packages_of
 from actloop.executors.reaper import REAPER
+from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.stream import KeeperProcess
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from actloop.executors.stream import ByteStream
 
 
-class ServiceExecutor(GuestExecutor):
+class ServiceExecutor(RemotePythonExecutor):
     """Base class of executors over cloud services.
 
     Args:
@@ -44,6 +45,7 @@ class ServiceExecutor(GuestExecutor):
     enforced = frozenset({"wall", "cpu", "output", "value", "memory", "files", "processes"})
 
     networked = True
+    workspace_folder = "workspace"
 
     service: ClassVar[str] = ""
     """Its name, for messages."""
@@ -62,26 +64,17 @@ class ServiceExecutor(GuestExecutor):
         start_timeout: float = 300.0,
         **options: Any,
     ) -> None:
-        if allow_pickle:
-            raise ValueError("allow_pickle: values travel in a safe codec here and never as pickles; leave it out")
         if allow_internet_access and options.get("allow_hosts"):
             raise ValueError(
                 "allow_hosts: with allow_internet_access=True programs reach all hosts; leave one of them out"
             )
-        packages = packages_of(additional_imports, sys.stdlib_module_names)
-        super().__init__([_module_of(name) for name in additional_imports], **options)
-        self.additional_imports = list(additional_imports)
-        self.logger = logger
+        super().__init__(additional_imports, logger, allow_pickle, **options)
         self.allow_internet_access = allow_internet_access
-        self._packages = packages
         self._start_timeout = start_timeout
         if find_spec(self.extra) is None:
             raise MissingExtraError(self.extra, self.extra, type(self).__name__)
         if reason := self._why_no_credentials():
             raise SandboxUnavailableError(reason)
-
-    def _check_installed(self) -> None:
-        """Packages are looked for in the sandbox, not here."""
 
     @classmethod
     def why_unavailable(cls) -> str:
@@ -120,8 +113,7 @@ class ServiceExecutor(GuestExecutor):
         return "open" if self.allow_internet_access else "close"
 
     def _say(self, line: str) -> None:
-        if self.logger is not None:
-            self.logger.log(masked(line, self._hidden()))
+        super()._say(masked(line, self._hidden()))
 
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
         """As in `GuestExecutor`."""
@@ -132,7 +124,8 @@ class ServiceExecutor(GuestExecutor):
         lease = Lease(machine, every, left)
         try:
             keep = {"config": {**config, "uid": GUEST_USER}, "armor": self.armor, "rlimits": RLIMITS}
-            options = {"keep": keep, "packages": self._packages, "network": self._network()}
+            packages = packages_of(self.additional_imports, sys.stdlib_module_names)
+            options = {"keep": keep, "packages": packages, "network": self._network()}
             stream = begin(machine, options, self._say, self._start_timeout)
         except BaseException as error:
             REAPER.put(lease.end)
@@ -149,23 +142,6 @@ class ServiceExecutor(GuestExecutor):
         else:
             reason = self._explain(error)
         return SandboxUnavailableError(masked(reason, hidden))
-
-    def install_packages(self, additional_imports: Sequence[str]) -> list[str]:
-        """Have packages installed in every sandbox from now on; those that were named so far.
-
-        The executor's own session, if it has one, ends: its next program begins in a sandbox that has them.
-        """
-        packages = packages_of(additional_imports, sys.stdlib_module_names)
-        with self._lock:
-            self._packages = list(dict.fromkeys([*self._packages, *packages]))
-            self.authorized_imports = sorted({*self.authorized_imports, *map(_module_of, additional_imports)})
-            if packages:
-                self.cleanup()
-        return [package for _module, package in self._packages]
-
-    def delete(self) -> None:
-        """End the executor's own session, and its sandbox."""
-        self.cleanup()
 
 
 class _ServiceProcess(KeeperProcess):
@@ -189,9 +165,3 @@ class _ServiceProcess(KeeperProcess):
 def options_of_guests() -> frozenset[str]:
     """The options that every executor with a guest takes."""
     return frozenset(inspect.signature(GuestExecutor.__init__).parameters) - {"self", "additional_authorized_imports"}
-
-
-def _module_of(name: str) -> str:
-    """The module that a requirement such as "numpy==2.4.0" most likely brings; of a module, its name."""
-    match = re.match(r"[\w.-]+", name)
-    return match.group().removesuffix(".").replace("-", "_") if match else name

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+IDLE = 5.0
+"""Seconds after which a connection without a request is closed."""
+
 
 @dataclass
 class Recorded:
@@ -147,6 +150,19 @@ class Handler(BaseHTTPRequestHandler):
 
     service: ClassVar[Any]
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(IDLE)
+
+    def parse_request(self) -> bool:
+        self.connection.settimeout(None)
+        return super().parse_request()
+
+    def handle_one_request(self) -> None:
+        super().handle_one_request()
+        if not self.close_connection:
+            self.connection.settimeout(IDLE)
 
     def log_message(self, format: str, *args: Any) -> None: ...
 

@@ -259,7 +259,6 @@ def test_a_guest_that_dies_is_a_lost_session(cloud: Cloud) -> None:
 
 def test_nothing_is_left_of_sessions_side_by_side(cloud: Cloud) -> None:
     executor = cloud.make()
-    before = threading.active_count()
 
     def one(number: int) -> None:
         session = run_now(executor.open_session(WAITER))
@@ -273,10 +272,15 @@ def test_nothing_is_left_of_sessions_side_by_side(cloud: Cloud) -> None:
         thread.join()
     cloud.close()
     until = time.monotonic() + 10
-    while threading.active_count() > before + 8 and time.monotonic() < until:
+    while (left := _threads()) and time.monotonic() < until:
         time.sleep(0.05)
-    names = sorted(thread.name for thread in threading.enumerate())
-    assert not [name for name in names if name.startswith(("actloop-cloud", "actloop-keeper"))]
+    assert left == []
+
+
+def _threads() -> list[str]:
+    """The threads that belong to sessions."""
+    ours = ("actloop-cloud", "actloop-keeper")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(ours)]
 
 
 HOST = """
