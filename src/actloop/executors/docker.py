@@ -97,7 +97,7 @@ class DockerExecutor(RemotePythonExecutor):
     """
 
     enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
-
+    files_in_memory = True
     networked = True
 
     def __init__(

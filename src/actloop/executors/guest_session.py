@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors import snapshots
 from actloop.executors.protocol import HostProtocol, Ready, Told
@@ -451,7 +452,7 @@ class GuestSession(Session):
         if self._stopped:
             return self._lost_after_answer()
         if self._timed_out:
-            return self._lost("TimeoutError", f"{self._overran} and was killed.")
+            return self._lost("TimeoutError", f"{self._overran} and was killed.", guest.TOO_SLOW)
         if self._interrupted:
             return self._lost(
                 "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
@@ -462,11 +463,13 @@ class GuestSession(Session):
             f"{why or 'The sandbox process ended: the code crashed it, ended it or used too much memory'}.",
         )
 
-    def _lost(self, kind: str, message: str) -> Finished:
+    def _lost(self, kind: str, message: str, advice: str = "") -> Finished:
         logs = self._protocol.logs
         self.close()
         traceback = f"{kind}: {message}\n"
-        return Finished(None, logs, GuestFailure(kind, message, traceback=traceback, hint=LOST, lost=True))
+        return Finished(
+            None, logs, GuestFailure(kind, message, traceback=traceback, hint=f"{advice} {LOST}".strip(), lost=True)
+        )
 
     def _lost_after_answer(self) -> Finished:
         """The answer was given before the guest died: that the variables are gone is all that is left to say."""

@@ -22,6 +22,7 @@ from .decode import Decoder, from_json
 from .encode import Encoder, to_json
 from .framing import Unpacker, pack
 from .imports import BASE_BUILTIN_MODULES, allows_import
+from .limits import TOO_SLOW, limit_hint
 from .values import Audio, EncodeError, Opaque, Record, WireError
 from .wire import MAX_DEPTH, MAX_OPEN_CALLS, MAX_VALUE, OUTPUT_NOTICE, PROTOCOL
 
@@ -35,6 +36,7 @@ __all__ = [
     "MAX_VALUE",
     "OUTPUT_NOTICE",
     "PROTOCOL",
+    "TOO_SLOW",
     "Audio",
     "Decoder",
     "EncodeError",
@@ -46,6 +48,7 @@ __all__ = [
     "WireError",
     "allows_import",
     "from_json",
+    "limit_hint",
     "main",
     "pack",
     "serve",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import re
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from .interrupts import TimeUp
+from .limits import TOO_SLOW, limit_hint, limit_hit
 from .streams import NO_INPUT
 from .tools import Tool
 from .values import Record, safe_repr, type_of
@@ -16,29 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .session import Guest
-
-
-_LIMITS = {
-    "memory": ("Programs may hold {} of data here", "Work in smaller parts, and delete large variables with del."),
-    "processes": ("At most {} threads and processes may exist at once here", "Start fewer, and wait for them to end."),
-    "files": ("At most {} files may be open at once here", "Open them by `with`, which closes them."),
-    "disk": ("All files together may take {} here", "Remove files that are not needed any more, or write less."),
-}
-"""Of each limit, what it holds programs to, and what to do when it was hit."""
-
-_SIZES = ("memory", "disk")
-_HIT = {
-    "memory": (errno.ENOMEM,),
-    "processes": (errno.EAGAIN,),  # what a fork fails with
-    "files": (errno.EMFILE, errno.ENFILE),
-    "disk": (errno.ENOSPC, errno.EFBIG, errno.EDQUOT),
-}
-"""By limit, the numbers of the system's errors that tell of it."""
-
-
-def _size(count: int) -> str:
-    """A number of bytes in words."""
-    return f"{count >> 20:,} MiB" if count % (1 << 20) == 0 else f"{count:,} bytes"
 
 
 class Hints:
@@ -51,8 +27,9 @@ class Hints:
 
     def of(self, error: BaseException) -> str:
         """The sentence, or nothing."""
+        guest = self._guest
         finders: list[tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], str]]] = [
-            (TimeUp, lambda _: "Use a faster method, or do less in one program."),
+            (TimeUp, lambda _: TOO_SLOW),
             (NameError, self._on_name),
             (KeyError, self._on_key),
             (IndexError, self._on_index),
@@ -62,8 +39,8 @@ class Hints:
             (EOFError, self._on_input),
             (ValueError, self._on_value),
             (RecursionError, lambda _: "Use a loop, or check the condition that ends the recursion."),
-            (MemoryError, lambda _: self._on_limit("memory")),
-            (OverflowError, lambda error: self._on_limit("memory") if "index-sized" in str(error) else ""),
+            (MemoryError, lambda _: limit_hint("memory", guest.limits)),
+            (OverflowError, lambda error: limit_hint("memory", guest.limits) if "index-sized" in str(error) else ""),
             (SystemExit, lambda _: "A program ends by itself: leave exit() out."),
             (RuntimeError, self._on_runtime),
             (OSError, self._on_system),
@@ -169,22 +146,13 @@ class Hints:
     def _on_runtime(self, error: RuntimeError) -> str:
         if "running event loop" in str(error):
             return "An event loop runs already: use `await` instead."
-        return self._on_limit("processes") if "can't start new thread" in str(error) else ""
-
-    def _on_limit(self, name: str) -> str:
-        """What a limit that was hit is, and what to do then."""
-        if name == "processes" and sys.platform == "emscripten":
-            return "There are no threads here: do one thing after another, or use asyncio."
-        holds, advice = _LIMITS[name]
-        limit = self._guest.limits.get(name)
-        return advice if limit is None else f"{holds.format(_size(limit) if name in _SIZES else limit)}. {advice}"
+        return limit_hint("processes", self._guest.limits) if "can't start new thread" in str(error) else ""
 
     def _on_system(self, error: OSError) -> str:
         if self._guest.files is not None and (hint := self._guest.files.hint(error)):
             return hint
-        for name, numbers in _HIT.items():
-            if error.errno in numbers:
-                return self._on_limit(name)
+        if hit := limit_hit(error):
+            return limit_hint(hit, self._guest.limits)
         if isinstance(error, TimeoutError) or getattr(error, "code", 403) != 403:  # a server's own answer
             return ""
         if self._guest.hosts:

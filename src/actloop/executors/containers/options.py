@@ -125,7 +125,7 @@ def hardened(
     if limits.memory is not None:
         options["mem_limit"] = options["memswap_limit"] = limits.memory + writable + OVERHEAD
     if limits.processes is not None:
-        options["pids_limit"] = limits.processes + 2  # the keeper, and whoever the engine sends in
+        options["pids_limit"] = limits.processes + 1  # the keeper
     if cpus is not None:
         options["nano_cpus"] = int(cpus * 1e9)
     return options
