@@ -365,7 +365,7 @@ def test_hints(driver: Driver) -> None:
         "totl": "total",
         "math.pi": "import math",
         "vars(total)": "Monty has no vars",
-        "import statistics": "tomllib",
+        "import statistics": "modules",
         "None.x": "None",
         "int('abc')": "no number",
         "open('/etc/passwd')": "No files",

@@ -60,6 +60,12 @@ class FallbackSession(Session):
     def _can_move(self) -> bool:
         return self._place + 1 < len(self._owner.executors) and hasattr(self._executor, "lacks")
 
+    @property
+    def _elsewhere(self) -> list[str]:
+        """Modules that can be imported in the executors that follow."""
+        following = self._owner.executors[self._place + 1 :]
+        return [name for executor in following for name in getattr(executor, "authorized_imports", ("*",))]
+
     # ---- what is handed on
 
     async def define(
@@ -124,7 +130,7 @@ class FallbackSession(Session):
         """As in `Session`."""
         self._code, self._touched, self._checkpoint = code, False, None
         if self._can_move:
-            reason = self._reason or self._executor.lacks(code)
+            reason = self._reason or self._executor.lacks(code, self._elsewhere)
             if reason:
                 await self._try_to_move(waiter, reason)
         if self._can_move and not self._slow:
@@ -156,7 +162,7 @@ class FallbackSession(Session):
     def _lacked(self, failure: GuestFailure | None) -> str:
         if failure is None or failure.lost or not self._can_move:
             return ""
-        return self._executor.lacked(failure, self._code)
+        return self._executor.lacked(failure, self._code, self._elsewhere)
 
     def _ended(self, event: Finished, reason: str = "") -> Finished:
         logs, self._note = self._note + event.logs, ""
@@ -233,9 +239,10 @@ class FallbackSession(Session):
 
     async def _hand_over(self, fresh: Session, values: Mapping[str, Any], waiter: Waiter) -> list[str]:
         """Give the next session what can be given; names of the rest."""
-        for source in self._definitions.values():
-            if source.startswith(_IMPORTS):
-                await _define_again(fresh, source, waiter)
+        imported: set[str] = set()
+        for name, source in self._definitions.items():
+            if source.startswith(_IMPORTS) and await _define_again(fresh, source, waiter):
+                imported.add(name)
         left: list[str] = []
         for name, value in values.items():
             if name in self._tools:
@@ -248,8 +255,8 @@ class FallbackSession(Session):
                 left.append(name)
         missing: list[str] = []
         for name in left:
-            source = self._definitions.get(name, _IMPORTS[0])
-            if source.startswith(_IMPORTS) or not await _define_again(fresh, source, waiter):
+            source = self._definitions.get(name, "")
+            if name not in imported and (not source or not await _define_again(fresh, source, waiter)):
                 missing.append(name)
         return missing
 

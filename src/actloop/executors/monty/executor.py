@@ -13,7 +13,7 @@ from actloop.executors.monty.session import KIND, MontySession
 from actloop.executors.monty.source import read_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from actloop.executors.session import GuestFailure, Session, Snapshot, Waiter
 
@@ -65,20 +65,25 @@ class MontyExecutor(GuestExecutor):
         """As in `GuestExecutor`: what Monty lacks."""
         return lacks.INSTRUCTIONS
 
-    def lacks(self, code: str) -> str:
-        """What Monty lacks for a program, as far as can be told without running it; empty if nothing."""
+    def lacks(self, code: str, elsewhere: Collection[str] = ("*",)) -> str:
+        """What Monty lacks for a program, as far as can be told without running it; empty if nothing.
+
+        Args:
+            code: The program.
+            elsewhere: Modules that another executor could import: one that is not there either is no lack of Monty's.
+        """
         try:
-            return lacks.lacking(read_program(code).tree)
+            return lacks.lacking(read_program(code).tree, elsewhere)
         except SyntaxError:
             return ""
 
-    def lacked(self, failure: GuestFailure, code: str) -> str:
-        """What a program that failed would have needed that other executors may have; empty if it is its own fault."""
+    def lacked(self, failure: GuestFailure, code: str, elsewhere: Collection[str] = ("*",)) -> str:
+        """What a program that failed would have needed that another executor has; empty if it is its own fault."""
         try:
             classes = read_program(code).classes
         except SyntaxError:
             return ""
-        return lacks.lacked(failure, self.additional_authorized_imports, classes)
+        return lacks.lacked(failure, elsewhere, classes)
 
     def _check_installed(self) -> None:
         wanted = [name for name in self.additional_authorized_imports if name != "*"]

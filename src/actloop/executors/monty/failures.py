@@ -111,7 +111,7 @@ def _hint(kind: str, message: str, known: list[str]) -> str:
         case "NameError":
             return _on_name(message, known)
         case "ModuleNotFoundError":
-            return f"Monty has these modules only: {', '.join(sorted(lacks.MODULES))}. Or use the tools."
+            return "Use the modules that you were told of, or the tools."
         case "NotImplementedError" if "onty" in message:
             return "Write it in another way: " + lacks.INSTRUCTIONS
         case "AttributeError" if "'NoneType'" in message:

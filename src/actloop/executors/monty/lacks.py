@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-import sys
 from typing import TYPE_CHECKING
 
+from actloop.guest import allows_import
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from actloop.executors.session import GuestFailure
 
@@ -105,15 +106,20 @@ def unkept(tree: ast.Module) -> tuple[int, str] | None:
     return None
 
 
-def lacking(tree: ast.Module) -> str:
-    """What Monty lacks for a program, as far as can be seen in it; empty if nothing."""
+def lacking(tree: ast.Module, elsewhere: Collection[str]) -> str:
+    """What Monty lacks for a program, as far as can be seen in it; empty if nothing.
+
+    Args:
+        tree: The program.
+        elsewhere: Modules that another executor could import.
+    """
     nodes = list(ast.walk(tree))
     own = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     own |= {node.arg for node in nodes if isinstance(node, ast.arg)}
     modules: dict[str, str] = {}
     for node in nodes:
-        if found := _in_import(node, modules) or _in_syntax(node):
+        if found := _in_import(node, modules, elsewhere) or _in_syntax(node):
             return found
     own |= set(modules)
     for node in nodes:
@@ -133,15 +139,15 @@ def _methods(tree: ast.Module) -> Iterator[tuple[str, int]]:
                     yield item.name, item.lineno
 
 
-def _in_import(node: ast.AST, modules: dict[str, str]) -> str:
+def _in_import(node: ast.AST, modules: dict[str, str], elsewhere: Collection[str]) -> str:
     match node:
         case ast.Import(names=names):
             for alias in names:
-                if alias.name not in MODULES:
+                if alias.name not in MODULES and allows_import(alias.name, elsewhere):
                     return f"the module {alias.name}"
-                modules[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name[:]
+                modules[alias.asname or alias.name.partition(".")[0]] = alias.name
         case ast.ImportFrom(module=module, names=names, level=0) if module is not None:
-            if module not in MODULES:
+            if module not in MODULES and allows_import(module, elsewhere):
                 return f"the module {module}"
             for alias in names:
                 if alias.name == "*":
@@ -207,12 +213,12 @@ _MISSING_IN = re.compile(r"module '(\w+)' has no attribute '(\w+)'|cannot import
 _MISSING_OF = re.compile(r"(?:'(\w+)' object|type object '(\w+)') has no attribute '(\w+)'")
 
 
-def lacked(failure: GuestFailure, allowed: Iterable[str], classes: Iterable[str] = ()) -> str:
+def lacked(failure: GuestFailure, elsewhere: Collection[str], classes: Collection[str] = ()) -> str:
     """What a program that failed would have needed that Python has and Monty has not; empty if it is its own fault.
 
     Args:
         failure: How it failed.
-        allowed: Modules that programs may import.
+        elsewhere: Modules that another executor could import.
         classes: The user's own.
     """
     kind, text = failure.kind, failure.message
@@ -223,9 +229,7 @@ def lacked(failure: GuestFailure, allowed: Iterable[str], classes: Iterable[str]
     if kind == "NameError" and (found := re.search(r"name '(\w+)'", text)):
         return found[1] if found[1] in BUILTINS else ""
     if kind in ("ModuleNotFoundError", "ImportError") and (found := re.search(r"No module named '([\w.]+)'", text)):
-        top = found[1].partition(".")[0]
-        known = top in sys.stdlib_module_names or any(top == name.partition(".")[0] or name == "*" for name in allowed)
-        return f"the module {found[1]}" if known else ""
+        return f"the module {found[1]}" if allows_import(found[1], elsewhere) else ""
     if found := _MISSING_IN.search(text):
         module, name = (found[1], found[2]) if found[1] else (found[4], found[3])
         return f"{module}.{name}" if name in _ABSENT.get(module, ()) else ""
@@ -233,5 +237,5 @@ def lacked(failure: GuestFailure, allowed: Iterable[str], classes: Iterable[str]
         owner = getattr(builtins, found[1] or found[2], None)
         return f"{found[1] or found[2]}.{found[3]}" if isinstance(owner, type) and hasattr(owner, found[3]) else ""
     if kind == "TypeError" and (found := _OF_OBJECTS.search(text)):
-        return text if next(filter(None, found.groups())) in set(classes) else ""
+        return text if next(filter(None, found.groups())) in classes else ""
     return "a generator that is lazy" if kind == "TypeError" and "'list' object is not an iterator" in text else ""
