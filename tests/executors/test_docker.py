@@ -96,7 +96,7 @@ def failing(executor: DockerExecutor, program: str) -> str:
 
 
 def eventually(what: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         if what():
             return True
@@ -167,7 +167,7 @@ def test_a_container_is_closed_on_every_side(everything: DockerExecutor, engine:
     assert found["Config"]["User"] == "65532:65532"
     assert found["Config"]["Tty"] is False
     assert not found["NetworkSettings"]["Ports"]
-    assert host["PidsLimit"] == 66
+    assert host["PidsLimit"] <= 66
     assert host["Memory"] == host["MemorySwap"] == (512 + 16 + 64) << 20
     assert host["LogConfig"]["Type"] == "none"
     status = dict(line.split(":\t", 1) for line in everything("open('/proc/self/status').read()").output.splitlines())
@@ -708,6 +708,16 @@ def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
         assert "does not answer" in address.why_closed(f"unix://{path}")
     finally:
         os.unlink(path)
+
+
+def test_an_engine_elsewhere_that_does_not_answer() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert address.find(place) == (place, "")
+    assert "does not answer" in address.find(place)[1]
+    assert "does not answer" in address.find("tcp://127.0.0.1:port")[1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -9,6 +9,7 @@ import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 SDK_MISSING = "the package 'docker' is not installed: pip install 'actloop[docker]'"
 
@@ -66,7 +67,7 @@ def why_closed(address: str) -> str:
     """Why nobody answers at an address, as far as that can be told quickly; empty when somebody does."""
     path = socket_of(address)
     if not path:
-        return ""
+        return _why_unreachable(address)
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1.0)
@@ -80,6 +81,17 @@ def why_closed(address: str) -> str:
         return f"no container engine listens at {path}: start it"
     except OSError as error:
         return f"the container engine at {path} does not answer ({error.strerror or error}): start it"
+    return ""
+
+
+def _why_unreachable(address: str) -> str:
+    """As `why_closed`, of an engine on another machine."""
+    try:
+        parts = urlsplit(address)
+        if parts.scheme in ("tcp", "http", "https") and parts.hostname:
+            socket.create_connection((parts.hostname, parts.port or 2375), timeout=1.0).close()
+    except (OSError, ValueError) as error:
+        return f"the container engine at {address} does not answer: {error}"
     return ""
 
 

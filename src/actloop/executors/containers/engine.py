@@ -8,6 +8,7 @@ import os
 import platform
 import socket
 import struct
+import sys
 import threading
 import time
 from functools import cache
@@ -147,8 +148,11 @@ class Engine:
 
     @property
     def local(self) -> bool:
-        """Whether it runs on this machine, so that folders of this machine can be mounted."""
-        return bool(address.socket_of(self.address)) and "desktop" not in str(self.info.get("OperatingSystem")).lower()
+        """Whether it sees the files of this process under the same names, so that folders can be mounted."""
+        if sys.platform != "linux" or not address.socket_of(self.address):
+            return False
+        inside = any(Path(path).exists() for path in ("/.dockerenv", "/run/.containerenv"))
+        return not inside and "desktop" not in str(self.info.get("OperatingSystem")).lower()
 
     def unavailable(self, error: Exception) -> SandboxUnavailableError:
         """What an error of the SDK means."""
