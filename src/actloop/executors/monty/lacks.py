@@ -1,4 +1,4 @@
-"""What Monty lacks of Python, held against the installed version by `tests/executors/test_monty.py`."""
+"""What Monty lacks of Python, held against the installed version by `tests/executors/monty/test_lacks.py`."""
 
 from __future__ import annotations
 
