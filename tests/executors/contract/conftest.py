@@ -20,6 +20,7 @@ Opener = "Callable[..., Driver]"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*traits): what a platform must have for the test, as kit.Subject.lacks")
+    config.addinivalue_line("markers", "limit(*names): which limits an executor must enforce for the test")
 
 
 @pytest.fixture(scope="module", params=list(EXECUTORS.values()), ids=str)

@@ -7,6 +7,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from actloop import guest
 from actloop.executors.monty import lacks
 from actloop.executors.session import GuestFailure
 
@@ -125,7 +126,8 @@ def _hint(kind: str, message: str, known: list[str]) -> str:
         case "RecursionError":
             return "Use a loop, or check the condition that ends the recursion."
         case "MemoryError":
-            return "Work in smaller parts, and set large variables to None."
+            limit = re.search(r"> (\d+) bytes", message)
+            return guest.limit_hint("memory", {"memory": int(limit[1])} if limit else {})
         case "PermissionError" | "FileNotFoundError":
             return "No files and no network are here: use the tools."
         case "TypeError" if "'list' object is not an iterator" in message:

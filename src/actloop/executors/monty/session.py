@@ -19,7 +19,7 @@ from actloop.executors.monty.source import read_program
 from actloop.executors.monty.values import Codec
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, Session
 from actloop.executors.snapshots import Snapshot
-from actloop.guest import WireError
+from actloop.guest import TOO_SLOW, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -380,7 +380,7 @@ class MontySession(Session):
             return Finished(done.value, logs)
         if self._timed_out:
             wall = self._limits.wall
-            return self._lost("TimeoutError", f"The code ran longer than {wall:g} seconds and was killed.")
+            return self._lost("TimeoutError", f"The code ran longer than {wall:g} seconds and was killed.", TOO_SLOW)
         if running.interrupted and dead:
             return self._lost(
                 "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
@@ -391,17 +391,18 @@ class MontySession(Session):
             if running.interrupted and failure.kind == "KeyboardInterrupt":
                 failure = dataclasses.replace(failure, message="The code was interrupted by the user.")
             if running.lost or "exceeded its memory limit" in text:
-                return self._lost(failure.kind, failure.message)
+                return self._lost(failure.kind, failure.message, failure.hint)
             return Finished(None, logs, failure)
         if isinstance(error, ValueError):
             return Finished(None, logs, GuestFailure("ValueError", text, f"ValueError: {text}\n"))
         return self._lost("SandboxCrash", f"The sandbox ended: {text}")
 
-    def _lost(self, kind: str, message: str) -> Finished:
+    def _lost(self, kind: str, message: str, advice: str = "") -> Finished:
         logs = "".join(self._logs)
         self._engine.close(kill=True)
         self.close()
-        return Finished(None, logs, GuestFailure(kind, message, f"{kind}: {message}\n", hint=LOST, lost=True))
+        hint = f"{advice} {LOST}".strip()
+        return Finished(None, logs, GuestFailure(kind, message, f"{kind}: {message}\n", hint=hint, lost=True))
 
     def interrupt(self) -> None:
         """As in `Session`."""
