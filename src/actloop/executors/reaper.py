@@ -18,9 +18,12 @@ _log = logging.getLogger(__name__)
 AT_EXIT = 15.0
 """Seconds that the end of the interpreter waits at most."""
 
+_IDLE = 2.0
+"""Seconds without work after which a thread ends."""
+
 
 class Reaper:
-    """Does things that may block, in the order in which they come, in a few threads that live on.
+    """Does things that may block, in the order in which they come, in a few threads.
 
     Args:
         workers: Threads at most.
@@ -52,10 +55,17 @@ class Reaper:
         while True:
             with self._lock:
                 self._idle += 1
-            act = self._queue.get()
+            try:
+                act = self._queue.get(timeout=_IDLE)
+            except queue.Empty:
+                act = None
             with self._lock:
                 self._idle -= 1
-            self._do(act)
+                if act is None and self._queue.empty():
+                    self._threads -= 1
+                    return
+            if act is not None:
+                self._do(act)
 
     def _do(self, act: Callable[[], None]) -> None:
         try:

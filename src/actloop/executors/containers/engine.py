@@ -134,6 +134,8 @@ class Engine:
         options: dict[str, Any] = self.sdk.utils.kwargs_from_env() if not base_url else {}
         try:
             self.api: Any = self.sdk.APIClient(**{**options, "base_url": found}, version="auto", timeout=_TIMEOUT)
+            if address.socket_of(found):  # the SDK would keep connections open for each path by itself
+                self.api.headers["Connection"] = "close"
             self.info: dict[str, Any] = self.api.info()
             self.is_podman = "podman" in str(self.api.version().get("Components")).lower()
         except self.errors as error:
@@ -151,8 +153,8 @@ class Engine:
         """Whether it sees the files of this process under the same names, so that folders can be mounted."""
         if sys.platform != "linux" or not address.socket_of(self.address):
             return False
-        inside = any(Path(path).exists() for path in ("/.dockerenv", "/run/.containerenv"))
-        return not inside and "desktop" not in str(self.info.get("OperatingSystem")).lower()
+        here = self.info.get("Name") == platform.node()  # and not in a container that was handed the host's socket
+        return here and "desktop" not in str(self.info.get("OperatingSystem")).lower()
 
     def unavailable(self, error: Exception) -> SandboxUnavailableError:
         """What an error of the SDK means."""
