@@ -121,6 +121,8 @@ class Subject:
     surroundings: Callable[[], AbstractContextManager[Mapping[str, Any]]] = _nothing
     make: Callable[..., Any] = _registered
     attacks: tuple[str, ...] | None = None
+    sample: int | None = None
+    """Attacks of each family that the tests try, where sessions are slow; `tests.attacks.table` tries all."""
 
     def __str__(self) -> str:
         return self.name
@@ -153,6 +155,7 @@ EXECUTORS: dict[str, Subject] = {
                 ),
             },
             sessions=8,
+            sample=3,
             why_not=_no_wasm,
         ),
         Subject(
@@ -170,7 +173,7 @@ EXECUTORS: dict[str, Subject] = {
             },
             why_not=_no_monty,
         ),
-        Subject("docker", sessions=24, why_not=_no_docker, surroundings=_docker),
+        Subject("docker", sessions=24, sample=6, why_not=_no_docker, surroundings=_docker),
         Subject("e2b", sessions=24, why_not=_no_e2b, surroundings=_e2b, attacks=AT_THE_WIRE),
         Subject("blaxel", sessions=24, why_not=_no_blaxel, surroundings=_blaxel, attacks=AT_THE_WIRE),
         Subject("modal", sessions=24, why_not=_no_modal, surroundings=_modal, attacks=AT_THE_WIRE),
