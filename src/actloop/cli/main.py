@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from actloop.cli.settings import AGENT_DEFAULTS, PROGRAM_DEFAULTS, AgentOptions, ProgramOptions, Settings, UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
@@ -36,29 +38,19 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
-
 
 @app.default
 def run(
     task: str | None = None,
     /,
     *,
-    model_type: str | None = None,
-    model_id: str | None = None,
-    api_base: str | None = None,
-    api_key: str | None = None,
-    provider: str | None = None,
+    agent: AgentOptions = AGENT_DEFAULTS,
     action_type: str = "code",
-    imports: Names = None,
-    tools: Names = None,
-    mcp: Annotated[list[str] | None, Parameter(name="--mcp")] = None,
-    max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
+    programs: ProgramOptions = PROGRAM_DEFAULTS,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
     ] = 1,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
-    no_journal: bool = False,
 ) -> int:
     """Run a task.
 
@@ -66,58 +58,27 @@ def run(
     ----------
     task
         What to do; `-` reads it from standard input.
-    model_type
-        "local" (the embedded model), "openai" (any OpenAI-compatible service), "anthropic", "azure", "bedrock",
-        "huggingface", "litellm", "transformers", "vllm" or "mlx"; the names of their classes will do, too.
-    model_id
-        The model's name, or the path of a GGUF file.
-    api_base
-        Address of the service.
-    api_key
-        Key of the service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY, which no list of processes shows.
-    provider
-        Provider of Hugging Face's inference.
     action_type
         "code" acts by programs, "tool_calling" by tool calls.
-    imports
-        Modules that programs may import besides the standard ones, such as "numpy" or "pkg.*".
-    tools
-        Tools that may be called: names of default tools, module:name for your own, or owner/space for a Space.
-    mcp
-        An MCP server whose tools may be called: its address, or the command that starts it; may be given repeatedly.
-    max_steps
-        Steps that a run may take.
     verbosity
         -1 prints only the answer, 0 errors, too, 1 the steps, 2 prompts and tool calls, too.
     as_json
         Write events as JSON lines to standard output, and nothing else.
-    no_journal
-        Keep no record of the run.
     """
     from actloop.cli import running, setup
 
-    import_names, task = setup.split_names(imports, task)
-    tool_names, task = setup.split_names(tools, task)
-    settings = setup.Settings(
-        model_type=model_type,
-        model_id=model_id,
-        api_base=api_base,
-        api_key=api_key,
-        provider=provider,
+    settings, task = Settings(
+        agent=agent,
+        programs=programs,
         action_type=action_type.replace("-", "_"),
-        imports=import_names,
-        tools=tool_names,
-        mcp=tuple(mcp or ()),
-        max_steps=max_steps,
         verbosity=verbosity,
         as_json=as_json,
-        journal=not no_journal,
-    )
+    ).split(task)
     if task is None:
         return running.converse(settings)
     task = setup.stdin_task() if task == STDIN else task
     if not task.strip():
-        raise setup.UsageError("the task is empty")
+        raise UsageError("the task is empty")
     return running.run_task(settings, task)
 
 
@@ -255,7 +216,6 @@ def _version() -> str:
 
 def command(arguments: Sequence[str]) -> int:
     """Carry out one command; returns the exit code."""
-    from actloop.cli.settings import UsageError
     from actloop.errors import AgentError
     from actloop.journal import UnknownRunError
 

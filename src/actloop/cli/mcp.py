@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from actloop.cli.settings import (
+    AGENT_DEFAULTS,
+    PROGRAM_DEFAULTS,
+    AgentOptions,
+    Names,
+    ProgramOptions,
+    Settings,
+    UsageError,
+    split_names,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
 
 
 @contextmanager
@@ -33,20 +42,12 @@ def _output_diverted() -> Generator[None]:
 
 def mcp(
     *,
-    model_type: str | None = None,
-    model_id: str | None = None,
-    api_base: str | None = None,
-    api_key: str | None = None,
-    provider: str | None = None,
+    agent: AgentOptions = AGENT_DEFAULTS,
     action_type: str = "code",
-    imports: Names = None,
-    tools: Names = None,
-    servers: Annotated[list[str] | None, Parameter(name="--mcp")] = None,
-    max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
+    programs: ProgramOptions = PROGRAM_DEFAULTS,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
     ] = 0,
-    no_journal: bool = False,
     name: str | None = None,
     description: str | None = None,
     http: bool = False,
@@ -59,30 +60,10 @@ def mcp(
 
     Parameters
     ----------
-    model_type
-        As for a task.
-    model_id
-        The model's name, or the path of a GGUF file.
-    api_base
-        Address of the model's service.
-    api_key
-        Key of the model's service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY.
-    provider
-        Provider of Hugging Face's inference.
     action_type
         "code" acts by programs, "tool_calling" by tool calls.
-    imports
-        Modules that programs may import besides the standard ones.
-    tools
-        Tools that may be called: names of default tools, module:name for your own, or owner/space for a Space.
-    servers
-        Another MCP server whose tools the agent may call: its address, or the command that starts it.
-    max_steps
-        Steps that a run may take.
     verbosity
         How much of each run is written to standard error: -1 nothing, 0 errors, 1 the steps, 2 prompts, too.
-    no_journal
-        Keep no record of the runs.
     name
         Name of the tool that clients see.
     description
@@ -104,20 +85,9 @@ def mcp(
     from actloop.ui.logger import AgentLogger
     from actloop.values.hosts import is_loopback
 
-    settings = setup.Settings(
-        model_type=model_type,
-        model_id=model_id,
-        api_base=api_base,
-        api_key=api_key,
-        provider=provider,
-        action_type=action_type.replace("-", "_"),
-        imports=setup.split_names(imports, "")[0],
-        tools=setup.split_names(tools, "")[0],
-        mcp=tuple(servers or ()),
-        max_steps=max_steps,
-        verbosity=verbosity,
-        journal=not no_journal,
-    )
+    settings, _ = Settings(
+        agent=agent, programs=programs, action_type=action_type.replace("-", "_"), verbosity=verbosity
+    ).split("")
     token = token or os.environ.get("ACTLOOP_MCP_TOKEN") or None
     if http and token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
@@ -127,19 +97,19 @@ def mcp(
     logger = AgentLogger(verbosity, Console(stderr=True, highlight=False))
     with ExitStack() as stack:
         with _output_diverted():
-            agent = stack.enter_context(setup.open_agent(settings, logger))
+            served = stack.enter_context(setup.open_agent(settings, logger))
         try:
             serve_agent(
-                agent,
+                served,
                 "http" if http else "stdio",
                 name=name,
                 description=description,
                 host=host,
                 port=port,
                 token=token,
-                allowed_hosts=setup.split_names(allowed_hosts, "")[0],
+                allowed_hosts=split_names(allowed_hosts, "")[0],
                 ready=lambda address: print(f"Serving at {address}", file=sys.stderr, flush=True),
             )
         except OSError as error:
-            raise setup.UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
+            raise UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
     return 0

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actloop.cli.settings import Settings, UsageError, api_key_of
+from actloop.cli.settings import AgentOptions, UsageError, api_key_of
 
 if TYPE_CHECKING:
     from actloop.models.base import Model
@@ -35,45 +35,45 @@ _ALIASES = {
 _NAMES = {name.lower(): kind for kind, name in CLASSES.items()} | _ALIASES | {kind: kind for kind in CLASSES}
 
 
-def make_model(settings: Settings) -> Model:
+def make_model(options: AgentOptions) -> Model:
     """The model that the options and the environment ask for; an embedded one is fetched and loaded, with progress.
 
     Raises:
         UsageError: The options do not fit together.
         AgentError: The model cannot be had.
     """
-    kind = _kind(settings)
+    kind = _kind(options)
     if kind == "local":
-        return _local_model(settings.model_id)
-    if not settings.model_id:
+        return _local_model(options.model_id)
+    if not options.model_id:
         raise UsageError("a model needs its name: --model-id NAME")
-    if settings.provider and kind != "huggingface":
+    if options.provider and kind != "huggingface":
         raise UsageError("--provider names a provider of Hugging Face's inference: add --model-type huggingface")
-    options = _options(kind, settings)
+    given = _options(kind, options)
     import actloop
 
     try:
-        return getattr(actloop, CLASSES[kind])(settings.model_id, **options)
+        return getattr(actloop, CLASSES[kind])(options.model_id, **given)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 
 
-def _kind(settings: Settings) -> str:
-    given = settings.model_type
+def _kind(options: AgentOptions) -> str:
+    given = options.model_type
     if given is not None:
         kind = _NAMES.get(given.lower())
         if kind is None:
             raise UsageError(f"--model-type {given}: there are {', '.join(CLASSES)}")
         return kind
-    if settings.provider:
+    if options.provider:
         return "huggingface"
     # On the command line: a key in the environment chooses nothing.
-    return "openai" if settings.api_base or settings.api_key else "local"
+    return "openai" if options.api_base or options.api_key else "local"
 
 
-def _options(kind: str, settings: Settings) -> dict[str, Any]:
-    key = api_key_of(settings.api_key)
-    base = settings.api_base
+def _options(kind: str, options: AgentOptions) -> dict[str, Any]:
+    key = api_key_of(options.api_key)
+    base = options.api_base
     match kind:
         case "openai" | "anthropic" | "litellm":
             return {"api_base": base, "api_key": key}
@@ -81,7 +81,7 @@ def _options(kind: str, settings: Settings) -> dict[str, Any]:
             version = os.environ.get("OPENAI_API_VERSION")
             return {"azure_endpoint": base, "api_key": key, "api_version": version}
         case "huggingface":
-            return {"base_url": base, "api_key": key, "provider": settings.provider}
+            return {"base_url": base, "api_key": key, "provider": options.provider}
         case _ if base or key:
             raise UsageError(f"--api-base and --api-key mean nothing to --model-type {kind}")
         case _:

@@ -12,16 +12,20 @@ from actloop.ui.logger import AgentLogger, LogLevel
 from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from PIL.Image import Image
 
     from actloop.agents.base import MultiStepAgent
     from actloop.cli.settings import Settings
+    from actloop.executors.workspace import WorkspaceFile
     from actloop.ui.logger import Screen
     from actloop.values.events import Event
 
 ANSWERED, NOT_ANSWERED, INTERRUPTED = 0, 1, 130
+FILE_LINES = 30
+"""Files of a run that are named at its end."""
+
 HELP = """\
 Write a task, or go on with the one before: the conversation and its variables are kept.
 /new begins a new conversation, /quit or Ctrl-D leaves, Ctrl-C interrupts a run."""
@@ -74,11 +78,28 @@ def run_agent(agent: MultiStepAgent, task: str, *, reset: bool, images: list[Ima
         if agent.logger.level < LogLevel.ERROR or isinstance(agent.logger, JsonLogger):
             print(f"actloop: {error}", file=sys.stderr)
         return NOT_ANSWERED
-    if agent.logger.level < LogLevel.INFO and not isinstance(agent.logger, JsonLogger):
+    if isinstance(agent.logger, JsonLogger):
+        pass
+    elif agent.logger.level < LogLevel.INFO:
         from actloop.ui.safe import safe_text
 
         print(safe_text(str(result.output), sys.stdout.encoding, mask=False), flush=True)
+    elif result.files:
+        _tell_files(agent, result.files)
     return ANSWERED if result.state == "success" else NOT_ANSWERED
+
+
+def _tell_files(agent: Any, files: Sequence[WorkspaceFile]) -> None:
+    """Print which files a run made or changed in the workspace."""
+    from actloop.ui.safe import safe_text
+    from actloop.values.sizes import in_bytes
+
+    console = agent.logger.console
+    lines = [f"{file.name}  {file.type}, {in_bytes(file.size)}" for file in files[:FILE_LINES]]
+    if len(files) > FILE_LINES:
+        lines.append(f"and {len(files) - FILE_LINES:,} more")
+    told = "\n  ".join([f"\nFiles in {agent.python_executor.workspace.path}", *lines])
+    console.print(safe_text(told, console.encoding), markup=False, highlight=False, soft_wrap=True)
 
 
 def make_logger(settings: Settings) -> AgentLogger:

@@ -5,30 +5,31 @@ from __future__ import annotations
 import importlib
 import shlex
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.cli.models import make_model
-from actloop.cli.settings import Settings, UsageError, api_key_of, split_names
+from actloop.cli.programs import open_executor, read_secrets
+from actloop.cli.settings import Settings, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from actloop.agents.base import MultiStepAgent
-    from actloop.executors.local import LocalPythonExecutor
     from actloop.models.base import Model
     from actloop.ui.logger import AgentLogger
+    from actloop.values.secrets import Secret
 
 __all__ = [
     "Settings",
     "UsageError",
-    "api_key_of",
     "make_model",
     "open_agent",
+    "open_executor",
     "open_model",
     "open_tools",
-    "split_names",
+    "read_secrets",
     "stdin_task",
 ]
 
@@ -46,13 +47,14 @@ def open_agent(settings: Settings, logger: AgentLogger) -> Generator[MultiStepAg
     if settings.action_type not in ("code", "tool_calling"):
         raise UsageError(f"--action-type {settings.action_type}: there are 'code' and 'tool_calling'")
     runs_code = settings.action_type == "code"
-    if settings.imports and not runs_code:
-        raise UsageError("--imports is for programs: a tool-calling agent writes none")
-    executor = make_executor(settings.imports) if runs_code else None
+    if settings.programs.given and not runs_code:
+        raise UsageError(f"{settings.programs.given[0]} is for programs: a tool-calling agent writes none")
+    secrets = read_secrets(settings)
     with (
+        open_executor(settings.programs, logger) if runs_code else nullcontext() as executor,
         open_tools(settings) as tools,
         open_model(settings) as model,
-        make_agent(settings, tools, executor, model, logger) as agent,
+        make_agent(settings, tools, executor, secrets, model, logger) as agent,
     ):
         yield agent
 
@@ -64,11 +66,11 @@ def open_tools(settings: Settings) -> Generator[list[Any]]:
     Raises:
         UsageError: There is no such tool, it is none, or two have one name.
     """
-    tools = make_tools(settings.tools)
-    if not settings.mcp:
+    tools = make_tools(settings.agent.tools or [])
+    if not settings.agent.mcp:
         yield tools
         return
-    with _mcp_tools(settings.mcp) as found:
+    with _mcp_tools(settings.agent.mcp) as found:
         yield tools + found
 
 
@@ -80,7 +82,7 @@ def open_model(settings: Settings) -> Generator[Model]:
         UsageError: The options do not fit together.
         AgentError: The model cannot be had.
     """
-    model = make_model(settings)
+    model = make_model(settings.agent)
     close = getattr(model, "close", None)
     try:
         yield model
@@ -90,7 +92,7 @@ def open_model(settings: Settings) -> Generator[Model]:
 
 
 @contextmanager
-def _mcp_tools(servers: tuple[str, ...]) -> Generator[list[Any]]:
+def _mcp_tools(servers: list[str]) -> Generator[list[Any]]:
     """The tools of MCP servers: addresses, or commands that start one."""
     from actloop.mcp.client import MCPClient
     from mcp import StdioServerParameters
@@ -106,7 +108,7 @@ def _mcp_tools(servers: tuple[str, ...]) -> Generator[list[Any]]:
         yield list(tools)
 
 
-def make_tools(names: tuple[str, ...]) -> list[Any]:
+def make_tools(names: list[str]) -> list[Any]:
     """Tools by name, or from a module: `package.module:name`.
 
     Raises:
@@ -158,23 +160,13 @@ def _tool_of(module: str, attribute: str) -> Any:
     return value() if isinstance(value, type) else value
 
 
-def make_executor(imports: tuple[str, ...]) -> LocalPythonExecutor:
-    """The sandbox for programs that may import these modules; no process is started yet.
-
-    Raises:
-        UsageError: A module is not installed.
-    """
-    from actloop.errors import InterpreterError
-    from actloop.executors.local import LocalPythonExecutor
-
-    try:
-        return LocalPythonExecutor(imports)
-    except InterpreterError as error:
-        raise UsageError(f"--imports: {error}") from error
-
-
 def make_agent(
-    settings: Settings, tools: list[Any], executor: LocalPythonExecutor | None, model: Model, logger: AgentLogger
+    settings: Settings,
+    tools: list[Any],
+    executor: Any,
+    secrets: dict[str, str | Secret],
+    model: Model,
+    logger: AgentLogger,
 ) -> MultiStepAgent:
     """The agent that the options ask for.
 
@@ -185,17 +177,17 @@ def make_agent(
     from actloop.agents.tool_calling import ToolCallingAgent
 
     options: dict[str, Any] = {
-        "max_steps": settings.max_steps,
+        "max_steps": settings.agent.max_steps,
         "stream_outputs": not settings.as_json,
         "logger": logger,
-        "journal": "default" if settings.journal else None,
+        "journal": None if settings.agent.no_journal else "default",
+        "secrets": secrets,
     }
     try:
         if executor is None:
             return ToolCallingAgent(tools, model, **options)
-        return CodeAgent(
-            tools, model, executor=executor, additional_authorized_imports=list(settings.imports), **options
-        )
+        imports = settings.programs.imports
+        return CodeAgent(tools, model, executor=executor, additional_authorized_imports=imports, **options)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 

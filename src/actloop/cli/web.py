@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+from actloop.cli.settings import AGENT_DEFAULTS, PROGRAM_DEFAULTS, AgentOptions, ProgramOptions, Settings, UsageError
 
 
 def web(
@@ -15,14 +15,8 @@ def web(
     /,
     *,
     url: str | None = None,
-    model_type: str | None = None,
-    model_id: Annotated[str | None, Parameter(name=["--model-id", "--model"])] = None,
-    api_base: str | None = None,
-    api_key: str | None = None,
-    provider: str | None = None,
-    tools: Names = None,
-    mcp: Annotated[list[str] | None, Parameter(name="--mcp")] = None,
-    max_steps: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
+    agent: AgentOptions = AGENT_DEFAULTS,
+    programs: ProgramOptions = PROGRAM_DEFAULTS,
     verbosity: Annotated[
         int, Parameter(name=["--verbosity", "--verbosity-level"], validator=Number(gte=-1, lte=2))
     ] = 1,
@@ -30,7 +24,6 @@ def web(
     show: bool = False,
     allow_private: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
-    no_journal: bool = False,
 ) -> int:
     """Do a task in a web browser of its own.
 
@@ -40,22 +33,6 @@ def web(
         What to do; `-` reads it from standard input.
     url
         A page to begin on.
-    model_type
-        As for a task without a browser.
-    model_id
-        The model's name, or the path of a GGUF file.
-    api_base
-        Address of the service.
-    api_key
-        Key of the service; better given as ACTLOOP_API_KEY or OPENAI_API_KEY, which no list of processes shows.
-    provider
-        Provider of Hugging Face's inference.
-    tools
-        Further tools: names of default tools, module:name for your own, or owner/space for a Space.
-    mcp
-        An MCP server whose tools may be called, too: its address, or the command that starts it.
-    max_steps
-        Steps that the run may take.
     verbosity
         -1 prints only the answer, 0 errors, too, 1 the steps, 2 prompts and tool calls, too.
     vision
@@ -66,32 +43,19 @@ def web(
         Let pages on this machine and in private networks be opened.
     as_json
         Write events as JSON lines to standard output, and nothing else.
-    no_journal
-        Keep no record of the run.
     """
     from actloop.cli import setup
 
-    tool_names, found = setup.split_names(tools, task)
-    task = setup.stdin_task() if found in (None, "\0stdin") else str(found)
+    settings, _ = Settings(agent=agent, programs=programs, verbosity=verbosity, as_json=as_json).split(task)
+    task = setup.stdin_task() if task == "\0stdin" else task
     if not task.strip():
-        raise setup.UsageError("the task is empty")
-    settings = setup.Settings(
-        model_type=model_type,
-        model_id=model_id,
-        api_base=api_base,
-        api_key=api_key,
-        provider=provider,
-        tools=tool_names,
-        mcp=tuple(mcp or ()),
-        max_steps=max_steps,
-        verbosity=verbosity,
-        as_json=as_json,
-        journal=not no_journal,
-    )
+        raise UsageError("the task is empty")
     return _run_web(settings, task, url, vision=vision, show=show, allow_private=allow_private)
 
 
-def _run_web(settings: Any, task: str, url: str | None, *, vision: bool | None, show: bool, allow_private: bool) -> int:
+def _run_web(
+    settings: Settings, task: str, url: str | None, *, vision: bool | None, show: bool, allow_private: bool
+) -> int:
     from actloop.cli import running, setup
     from actloop.screens.browser import first_task, web_agent
     from actloop.screens.browsing import Browser
@@ -99,7 +63,10 @@ def _run_web(settings: Any, task: str, url: str | None, *, vision: bool | None, 
 
     # What is missing is said before a model is loaded.
     executable = find_chromium()
+    secrets = setup.read_secrets(settings)
+    logger = running.make_logger(settings)
     with (
+        setup.open_executor(settings.programs, logger) as executor,
         setup.open_tools(settings) as tools,
         Browser(headless=not show, allow_private=allow_private, executable=executable) as browser,
         setup.open_model(settings) as model,
@@ -110,10 +77,13 @@ def _run_web(settings: Any, task: str, url: str | None, *, vision: bool | None, 
             browser,
             vision=sees,
             tools=tools,
-            max_steps=settings.max_steps,
+            executor=executor,
+            secrets=secrets,
+            additional_authorized_imports=settings.programs.imports,
+            max_steps=settings.agent.max_steps,
             stream_outputs=not settings.as_json,
-            logger=running.make_logger(settings),
-            journal="default" if settings.journal else None,
+            logger=logger,
+            journal=None if settings.agent.no_journal else "default",
         ) as agent:
             told, images = first_task(task, browser, url, vision=sees)
             return running.run_agent(agent, told, reset=True, images=images or None)
