@@ -201,6 +201,7 @@ class Held:
         if self._driver is not None:
             self._driver.session.close()
         self._executor.cleanup()
+        REAPER.flush(30)  # while the surroundings still stand
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +281,10 @@ def test_no_more_files_are_open_than_the_limit(held: Held) -> None:
 
 
 THREADS = """
-import os, threading
+import os, threading, time
+threading.stack_size(1 << 18)
 over = threading.Event()
-threads = []
+threads, children = [], []
 
 def begin(count):
     for _ in range(count):
@@ -290,27 +292,8 @@ def begin(count):
         thread.start()
         threads.append(thread)
 
-def end():
-    over.set()
-    for thread in threads: thread.join()
-    over.clear()
-    threads.clear()
-"""
-
-
-@pytest.mark.needs("threads")
-@pytest.mark.limit("processes")
-def test_no_more_threads_and_processes_exist_than_the_limit(held: Held) -> None:
-    held.driver.value(THREADS + "threading.stack_size(1 << 18)\nNone")
-    assert held.driver.value("begin(7)\ncount = len(threads)\nend()\ncount") == 7
-    hint = held.hint("try:\n    begin(20)\nfinally:\n    count = len(threads)\n    end()", "RuntimeError")
-    assert hint.startswith("At most 8 threads and processes may exist at once here.")
-    assert held.driver.value("count") == 7  # and the main thread
-    children = """
-begin(3)
-children = []
-try:
-    for _ in range(20):
+def fork(count):
+    for _ in range(count):
         mine, theirs = os.pipe()
         child = os.fork()
         if not child:
@@ -319,16 +302,41 @@ try:
             os._exit(0)
         children.append(child)
         os.close(mine)
-except OSError:
-    pass
-for child in children:
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-end()
-len(children)
+
+def end():
+    over.set()
+    for thread in threads: thread.join()
+    over.clear()
+    for child in children:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    threads.clear()
+    children.clear()
+
+def most(first, act):
+    counts = []
+    for _ in range(10):  # what has just ended may still count
+        try:
+            begin(first)
+            act(20)
+        except (RuntimeError, OSError):
+            counts.append(len(threads) + len(children))
+        end()
+        if counts.count(max(counts)) > 1: break
+        time.sleep(0.1)
+    return max(counts)
 """
-    assert held.driver.value(children) in (0, 4)  # none where there are no processes at all
-    assert held.driver.value("begin(7)\nend()\n1") == 1
+
+
+@pytest.mark.needs("threads")
+@pytest.mark.limit("processes")
+def test_no_more_threads_and_processes_exist_than_the_limit(held: Held) -> None:
+    held.driver.value(THREADS)
+    assert held.driver.value("most(0, begin)") == 7  # and the main thread
+    assert held.driver.value("most(3, fork)") in (3, 7)  # the former where there are no processes at all
+    hint = held.hint("try: begin(20)\nfinally: end()", "RuntimeError")
+    assert hint.startswith("At most 8 threads and processes may exist at once here.")
+    assert held.driver.value("most(0, begin)") == 7
 
 
 def test_output_is_kept_up_to_its_limit_exactly(held: Held) -> None:
