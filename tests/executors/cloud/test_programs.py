@@ -147,7 +147,7 @@ def test_memory_processes_and_output_are_limited(cloud: Cloud) -> None:
 
 def test_a_limit_that_no_service_keeps_is_refused(cloud: Cloud) -> None:
     with pytest.raises(ValueError, match="disk"):
-        cloud.make(limits=SandboxLimits(disk=1000))
+        cloud.make(limits=SandboxLimits(disk=1 << 20))
 
 
 def test_programs_have_neither_the_rights_of_the_service_nor_a_network(cloud: Cloud) -> None:
