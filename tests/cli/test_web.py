@@ -108,6 +108,16 @@ def test_web_takes_the_tools_of_an_mcp_server(service: Service, site: str, tmp_p
     assert (done.returncode, done.stdout.strip()) == (0, "42"), done.stderr
 
 
+def test_web_takes_the_options_of_programs(service: Service, site: str, tmp_path: Path) -> None:
+    service.replies = ["<code>\nopen('word.txt', 'w').write(read_page())\nfinal_answer(len(KEEPSAKE))\n</code>"]
+    options = ["--workspace", str(tmp_path), "--writable", "--sandbox-secret", "KEEPSAKE", "--allow-private"]
+    done = actloop("web", "Note the word.", "--url", f"{site}word", *options, *service.options, KEEPSAKE="heirloom")
+    assert done.returncode == 0, done.stderr
+    assert "heron" in (tmp_path / "word.txt").read_text()
+    assert "Answer\n  8" in done.stdout
+    assert f"Files in {tmp_path}\n  word.txt" in done.stdout
+
+
 def test_web_hands_the_provider_to_the_model(service: Service, site: str) -> None:
     done = actloop("web", "Look.", "--provider", "together", "--model-type", "openai", *service.options)
     assert done.returncode == 2, site
@@ -119,3 +129,9 @@ def test_web_names_what_is_missing_before_a_model_is_asked(service: Service) -> 
     assert done.returncode == 1
     assert "CHROMIUM=/nowhere" in done.stderr
     assert actloop("web", " ", *service.options).returncode == 2
+
+
+def test_web_refuses_an_executor_that_is_not_there(service: Service, site: str) -> None:
+    done = actloop("web", "Look.", "--url", site, "--executor", "podman", *service.options)
+    assert (done.returncode, service.requests) == (2, [])
+    assert "--executor podman: there is no such executor" in done.stderr
