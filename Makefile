@@ -24,7 +24,7 @@ test: $(VENV)/.developed $(LITELLM)/.developed ## Everything CI runs: formatting
 	@sh scripts/get_browser.sh $(BIN)
 	@sh scripts/get_podman.sh
 	@sh scripts/get_podman.sh
-	$(BIN)/pytest
+	@sh scripts/run_tests.sh $(BIN)
 	$(LITELLM)/bin/pytest -W default::pytest.PytestUnraisableExceptionWarning $(LITELLM_TESTS)
 
 lint: $(VENV)/.developed ## Formatting, lint and strict types.
