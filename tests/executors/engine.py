@@ -83,8 +83,9 @@ def engine_url() -> str:
     address = folder / "podman.sock"
     environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
     log = (folder / "log").open("wb")
+    tied = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []  # ends with tests that are killed
     service = subprocess.Popen(
-        [podman, "system", "service", "--time=0", f"unix://{address}"],
+        [*tied, podman, "system", "service", "--time=0", f"unix://{address}"],
         env=environment,
         stdout=log,
         stderr=log,
