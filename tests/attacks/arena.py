@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.attacks.host import Host, descendants, forget_peak, left_over, peak_memory
+from tests.attacks.workplace import Workplace
 
 from actloop.errors import AgentError
 from actloop.executors.base import GuestExecutor
-from actloop.executors.local import KernelProcess
+from actloop.executors.local import KernelProcess, LocalPythonExecutor
 from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits
 from actloop.executors.waiting import BlockingWaiter, run_now
 
@@ -32,6 +34,8 @@ MOST_CALLS = 20_000
 
 class LevelsExecutor(GuestExecutor):
     """Opens sessions from a given zygote, which may leave levels of isolation out."""
+
+    enforced = LocalPythonExecutor.enforced
 
     def __init__(self, zygote: Zygote, **options: Any) -> None:
         super().__init__(**options)
@@ -150,6 +154,16 @@ class Sandboxed:
         else:
             await self.session.answer(call.id, value, self._waiter)
 
+    def take_files(self) -> list[str]:
+        """Take over what programs did to a workspace; what the host itself raised meanwhile, in words."""
+        try:
+            run_now(self.session.take_files(self._waiter))
+        except AgentError:
+            return []
+        except Exception as error:
+            return [f"the host raised {error!r}"]
+        return []
+
     def close(self) -> None:
         """End it."""
         self.session.close()
@@ -160,39 +174,53 @@ class Arena:
 
     Args:
         host: What the attacks are after.
-        executor: Makes an executor for given imports and limits.
-        zygote: Gives the process id of the zygote once it runs; None for sandboxes without one.
+        executor: Makes an executor for given imports, limits and further options.
+        zygote: Gives the process id of the zygote once it runs, from which sessions without further options are forked.
     """
 
     def __init__(
         self,
         host: Host,
-        executor: Callable[[tuple[str, ...], SandboxLimits], GuestExecutor],
+        executor: Callable[..., GuestExecutor],
         zygote: Callable[[], int | None],
     ) -> None:
         self.host = host
         self._executor = executor
         self._zygote = zygote
         self._works()
-        self._family = set(descendants(zygote() or os.getpid()))
+        before = set(descendants(zygote() or 0))
+        with contextlib.closing(self.open()):
+            assert set(descendants(zygote() or 0)) - before, "sessions come from another zygote"
 
     def attack(self, attack: Attack) -> list[str]:
         """Run an attack; returns everything that is wrong afterwards, in words."""
+        if not attack.workspace:
+            return self._attack(attack, {**attack.options})
+        with Workplace(self.host) as place:
+            writable = attack.workspace == "write"
+            options = {**attack.options, "workspace": place.workspace(writable=writable)}
+            return self._attack(attack, options) + place.harm(writable=writable)
+
+    def _attack(self, attack: Attack, options: dict[str, Any]) -> list[str]:
         wrong: list[str] = []
+        executor = self._executor(attack.imports, attack.limits, **options)
+        if options:
+            self._open(executor).close()  # so that their zygote is there
+        family = set(descendants(os.getpid()))
         descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
         forget_peak()
         memory = peak_memory()
-        sandboxed = self.open(attack.imports, attack.limits)
+        sandboxed = self._open(executor)
         try:
             outcome = sandboxed.run(attack.prelude)
             if outcome.kind or outcome.raised is not None:
                 raise AssertionError(f"the prelude failed: {outcome}")
             outcome = sandboxed.run(attack.code)
             wrong += self._judge(attack, outcome)
+            wrong += sandboxed.take_files()
             if attack.then and sandboxed.session.alive:
                 wrong += self._judge(attack, sandboxed.run(attack.then), first=False)
-            zygote = self._zygote()
-            if zygote is not None and left_over(zygote, self._family, allowed=1, seconds=0.5):
+            if left_over(os.getpid(), family, allowed=1, seconds=0.5):
                 wrong.append("there are new processes")
         finally:
             sandboxed.close()
@@ -200,16 +228,17 @@ class Arena:
             wrong.append(f"the host grew by {grown / 1e6:.0f} MB")
         if not self._works():
             wrong.append("no fresh session works any more")
-        zygote = self._zygote()
-        if zygote is not None and left_over(zygote, self._family):
+        if left_over(os.getpid(), family):
             wrong.append("the session's process is still there")
         wrong += self._settled(descriptors, threads)
         return wrong
 
     def open(self, imports: tuple[str, ...] = (), limits: SandboxLimits | None = None) -> Sandboxed:
         """A fresh session."""
-        variables = self.host.variables(self._zygote())
-        return Sandboxed(self._executor(imports, limits or SandboxLimits(wall=5.0)), variables)
+        return self._open(self._executor(imports, limits or SandboxLimits(wall=5.0)))
+
+    def _open(self, executor: GuestExecutor) -> Sandboxed:
+        return Sandboxed(executor, self.host.variables(self._zygote()))
 
     def _works(self) -> bool:
         sandboxed = self.open()

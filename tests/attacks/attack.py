@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actloop.executors.session import SandboxLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 COMMON = '''
 def reap(os):
@@ -118,6 +121,10 @@ class Attack:
         known: Why it still succeeds, until that is mended.
         control: Whether it succeeds without a sandbox: then that is tested too, so that it is known to be an attack.
         memory: Bytes by which the host may grow meanwhile.
+        options: Further options of its executor.
+        workspace: "read" or "write" where its session has a folder of the user's (`workplace`), which it may read, or
+            write, too.
+        needs: What an executor must have for it to be tried, as `lacks` of `kit.Subject` names it.
     """
 
     family: str
@@ -133,6 +140,9 @@ class Attack:
     known: str = ""
     control: bool = False
     memory: int = 128 * 1024 * 1024
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    workspace: str = ""
+    needs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.family}-{self.name}"

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from tests.attacks.arena import Sandboxed
 from tests.attacks.host import descendants, forget_peak, peak_memory
+from tests.attacks.workplace import Workplace
 
 from actloop.errors import AgentError
 from actloop.executors.session import SandboxLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tests.attacks.attack import Attack
     from tests.attacks.host import Host
@@ -39,11 +40,11 @@ class Boundary:
 
     Args:
         host: What the attacks are after.
-        make: Makes an executor: called with the authorised imports and limits.
+        make: Makes an executor: called with the authorised imports, limits and further options.
         at_once: Attacks that are under way at the same time.
     """
 
-    def __init__(self, host: Host, make: Callable[[list[str], SandboxLimits | None], Any], *, at_once: int = 4) -> None:
+    def __init__(self, host: Host, make: Callable[..., Any], *, at_once: int = 4) -> None:
         self._host = host
         self._make = make
         self._at_once = at_once
@@ -75,9 +76,11 @@ class Boundary:
             ended = sandboxed.run("6 * 7").finished
             return ended is not None and ended.output == 42
 
-    def _open(self, imports: list[str], limits: SandboxLimits | None) -> Sandboxed:
+    def _open(
+        self, imports: list[str], limits: SandboxLimits | None, options: Mapping[str, Any] | None = None
+    ) -> Sandboxed:
         variables = {**self._host.variables(None), "channel": -1}
-        return Sandboxed(self._make(imports, limits), variables)
+        return Sandboxed(self._make(imports, limits, **(options or {})), variables)
 
     def _limits(self, wanted: SandboxLimits) -> SandboxLimits:
         """What the executor can keep of the limits of an attack."""
@@ -86,11 +89,19 @@ class Boundary:
         return dataclasses.replace(SandboxLimits(), **kept)
 
     def _attack(self, attack: Attack) -> list[str]:
-        sandboxed = self._open(list(attack.imports), self._limits(attack.limits))
+        if not attack.workspace:
+            return self._tried(attack, attack.options)
+        with Workplace(self._host) as place:
+            writable = attack.workspace == "write"
+            wrong = self._tried(attack, {**attack.options, "workspace": place.workspace(writable=writable)})
+            return wrong + place.harm(writable=writable)
+
+    def _tried(self, attack: Attack, options: Mapping[str, Any]) -> list[str]:
+        sandboxed = self._open(list(attack.imports), self._limits(attack.limits), options)
         try:
             sandboxed.run(attack.prelude)  # where what it needs is not there, the attack fails of itself
             outcome = sandboxed.run(attack.code)
-            wrong = self._judge(outcome)
+            wrong = self._judge(outcome) + sandboxed.take_files()
             if attack.then and sandboxed.session.alive:
                 wrong += self._judge(sandboxed.run(attack.then))
             return wrong

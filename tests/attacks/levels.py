@@ -21,6 +21,8 @@ from actloop.executors.kernel.host import Zygote
 if TYPE_CHECKING:
     from tests.attacks.attack import Attack
 
+    from actloop.executors.session import SandboxLimits
+
 
 def _names(text: str) -> list[str]:
     return text.split()
@@ -90,11 +92,11 @@ def attack_without(host: Host, without: tuple[str, ...]) -> dict[str, list[str]]
     """What is wrong, by attack, when levels are left out; empty when all holds."""
     attacks = key_attacks()
     with closing(Zygote(without=without)) as zygote:
-        arena = Arena(
-            host,
-            lambda imports, limits: LevelsExecutor(zygote, additional_authorized_imports=imports, limits=limits),
-            lambda: zygote.pid,
-        )
+
+        def make(imports: tuple[str, ...], limits: SandboxLimits) -> LevelsExecutor:
+            return LevelsExecutor(zygote, additional_authorized_imports=imports, limits=limits)
+
+        arena = Arena(host, make, lambda: zygote.pid)
         judged = {name: arena.attack(attacks[name]) for name in HELD[without]}
     return {name: wrong for name, wrong in judged.items() if wrong}
 

@@ -33,12 +33,12 @@ def attacked(subject: Subject) -> Column:
     column: Column = {}
     with Host() as host, subject.surroundings() as options:
 
-        def make(imports: list[str], limits: SandboxLimits | None) -> Any:
-            return subject.make(subject.name, imports, **options, **({"limits": limits} if limits else {}))
+        def make(imports: list[str], limits: SandboxLimits | None, **more: Any) -> Any:
+            return subject.make(subject.name, imports, **options, **({"limits": limits} if limits else {}), **more)
 
         boundary = Boundary(host, make)
         for name in sizes():
-            if subject.attacks is not None and name not in subject.attacks:
+            if not is_tried(subject, name):
                 column[name] = NOT_TRIED
                 continue
             attacks = [attack for attack in ATTACKS if attack.family == name]
@@ -46,6 +46,12 @@ def attacked(subject: Subject) -> Column:
             column[name] = f"{len(attacks) - len(wrong)} / {len(attacks)}"
             sys.stderr.write(f"{subject} {name}: {column[name]} {wrong or ''}\n")
     return column
+
+
+def is_tried(subject: Subject, family: str) -> bool:
+    """Whether an executor is attacked with a family: with all, where it has what they need, or with those it names."""
+    needs = {trait for attack in ATTACKS if attack.family == family for trait in attack.needs}
+    return not needs & subject.lacks.keys() and (subject.attacks is None or family in subject.attacks)
 
 
 def sizes() -> dict[str, int]:

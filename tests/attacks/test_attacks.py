@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.attacks.arena import Arena, Outcome, Sandboxed
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from _pytest.mark.structures import ParameterSet
     from tests.attacks.attack import Attack
+
+    from actloop.executors.session import SandboxLimits
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -36,9 +38,12 @@ def host() -> Iterator[Host]:
 @pytest.fixture(scope="module")
 def arena(host: Host) -> Arena:
     def zygote() -> int | None:
-        return kernel.zygote_for(None, kernel.DEFAULT_PRELOAD).pid
+        return kernel.zygote_for(None, (*kernel.DEFAULT_PRELOAD, "asyncio", "cloudpickle")).pid
 
-    return Arena(host, lambda imports, limits: LocalPythonExecutor(imports, limits=limits), zygote)
+    def make(imports: tuple[str, ...], limits: SandboxLimits, **options: Any) -> LocalPythonExecutor:
+        return LocalPythonExecutor(imports, limits=limits, **options)
+
+    return Arena(host, make, zygote)
 
 
 @pytest.mark.parametrize("attack", [marked(attack) for attack in ATTACKS])

@@ -10,7 +10,7 @@ import pytest
 from tests.attacks.boundary import Boundary
 from tests.attacks.corpus import FAMILIES
 from tests.attacks.host import Host
-from tests.attacks.table import NOT_TRIED, PAGE, columns, read, sizes, table_of
+from tests.attacks.table import NOT_TRIED, PAGE, columns, is_tried, read, sizes, table_of
 from tests.executors.contract.kit import EXECUTORS, Subject
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PAIRS = [
     pytest.param(subject, name, id=f"{subject}-{name}")
     for subject in OTHERS
     for name in NAMES
-    if subject.attacks is None or name in subject.attacks
+    if is_tried(subject, name)
 ]
 
 
@@ -46,8 +46,8 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def boundary(subject: Subject) -> Iterator[Boundary]:
     with Host() as host, subject.surroundings() as options:
 
-        def make(imports: list[str], limits: SandboxLimits | None) -> Any:
-            given = {**options, **({"limits": limits} if limits is not None else {})}
+        def make(imports: list[str], limits: SandboxLimits | None, **more: Any) -> Any:
+            given = {**options, **({"limits": limits} if limits is not None else {}), **more}
             return subject.make(subject.name, imports, **given)
 
         yield Boundary(host, make)
@@ -70,8 +70,7 @@ def test_the_documentation_shows_the_present_corpus_against_every_executor() -> 
     told = read(table_of(PAGE.read_text()))
     assert list(told) == columns()
     for name, column in told.items():
-        tried = EXECUTORS[name].attacks
         for family, size in sizes().items():
-            expected = f"{size} / {size}" if tried is None or family in tried else NOT_TRIED
+            expected = f"{size} / {size}" if is_tried(EXECUTORS[name], family) else NOT_TRIED
             assert column[family] == expected, f"{name}, {family}: make the table anew"
     assert sum(sizes().values()) >= 200

@@ -32,9 +32,10 @@ print(total)
 
 
 def chosen() -> list[Attack]:
-    """One attack of each family, then further ones, until there are enough; always the same."""
+    """One attack of each family that needs no folder, then further ones, until there are enough; always the same."""
     chance = random.Random(4)
-    queues = [chance.sample(family.attacks, len(family.attacks)) for family in FAMILIES]
+    alone = [family for family in FAMILIES if not any(attack.workspace for attack in family.attacks)]
+    queues = [chance.sample(family.attacks, len(family.attacks)) for family in alone]
     found = [queue.pop() for queue in queues]
     rest = [attack for queue in queues for attack in queue]
     return found + chance.sample(rest, MANY - len(found))
@@ -48,7 +49,9 @@ def test_honest_sessions_finish_beside_hostile_ones() -> None:
 
     def hostile(host: Host, attack: Attack) -> Outcome:
         limits = dataclasses.replace(attack.limits, wall=3.0)
-        sandboxed = Sandboxed(LocalPythonExecutor(attack.imports, limits=limits), host.variables(None))
+        sandboxed = Sandboxed(
+            LocalPythonExecutor(attack.imports, limits=limits, **attack.options), host.variables(None)
+        )
         try:
             begin.wait()
             sandboxed.run(attack.prelude)
@@ -69,8 +72,11 @@ def test_honest_sessions_finish_beside_hostile_ones() -> None:
         finally:
             sandboxed.close()
 
+    def make(imports: list[str], limits: SandboxLimits | None) -> LocalPythonExecutor:
+        return LocalPythonExecutor(imports, limits=limits)
+
     with Host() as host:
-        boundary = Boundary(host, lambda imports, limits: LocalPythonExecutor(imports, limits=limits))
+        boundary = Boundary(host, make)
         assert boundary.works()
         with ThreadPoolExecutor(2 * MANY) as pool:
             attacked = [pool.submit(hostile, host, attack) for attack in attacks]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from tests.attacks.corpus import bombs, crashes, escapes, files, network, processes, protocol, surface, values
+from tests.attacks.corpus import (
+    bombs,
+    crashes,
+    escapes,
+    files,
+    network,
+    processes,
+    protocol,
+    surface,
+    values,
+    ways_out,
+    workspaces,
+)
 
 FAMILIES = [
     family
-    for module in (escapes, files, network, processes, surface, bombs, crashes, values, protocol)
+    for module in (
+        *(escapes, files, workspaces, network, ways_out, processes, surface, bombs, crashes, values, protocol),
+    )
     for family in module.FAMILIES
 ]
 

@@ -149,6 +149,7 @@ EXECUTORS: dict[str, Subject] = {
             "wasm",
             lacks={
                 "threads": "Python in WebAssembly has no threads",
+                "network": "Python in WebAssembly has no sockets",
                 **dict.fromkeys(
                     ("images", "arrays", "tables"),
                     "Pyodide's wheels of Pillow, NumPy and pandas cannot be fetched here",

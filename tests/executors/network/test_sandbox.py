@@ -245,53 +245,7 @@ def test_without_hosts_there_is_no_network(server: Server) -> None:
         assert executor(code).output == []
 
 
-# ---- other ways out
-
-OTHER_WAYS = {
-    "the host's loopback": "socket.create_connection(('127.0.0.1', {port}), 3)",
-    "all ports": "[port for port in range(1, 65536, 97) if port != 3128"
-    " and not socket.socket().connect_ex(('127.0.0.1', port))] or 1 / 0",
-    "another address of the loopback": "socket.create_connection(('127.0.0.2', 3128), 3)",
-    "an address outside": "socket.create_connection(('8.8.8.8', 53), 3)",
-    "IPv6": "socket.socket(socket.AF_INET6)",
-    "UDP": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
-    "raw": "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
-    "MPTCP": "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)",
-    "SCTP": "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)",
-    "packets": "socket.socket(17, socket.SOCK_RAW)",
-    "netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
-    "vsock": "socket.socket(40, socket.SOCK_STREAM)",
-    "Bluetooth": "socket.socket(31, socket.SOCK_STREAM, 3)",
-    "the kernel's ciphers": "socket.socket(38, 5)",
-    "unix": "socket.socket(socket.AF_UNIX)",
-    "unix datagrams": "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)",
-    "listening": "socket.create_server(('127.0.0.1', 0))",
-    "binding": "socket.socket().bind(('127.0.0.1', 5000))",
-    "listening without binding": "socket.socket().listen()",
-    "a name": "socket.getaddrinfo('example.org', 80)",
-    "fast open": "socket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', {port}))",
-    "sending a message": "socket.socket().sendmsg([b'x'], [], 0x20000000, ('127.0.0.1', {port}))",
-    "passing descriptors": "(lambda a, b: socket.send_fds(a, [b'x'], [0]))(*socket.socketpair())",
-    "the buffers of a socket": "socket.socket().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)",
-    "an interface": "socket.socket().setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')",
-    "IP options": "socket.socket().setsockopt(0, 19, 1)",
-    "another congestion control": "socket.socket().setsockopt(6, 13, b'reno')",
-    "a change of interfaces": "__import__('fcntl').ioctl(socket.socket(), 0x8914, b'lo' + bytes(30))",
-}
-
-
-@pytest.mark.parametrize("attempt", OTHER_WAYS.values(), ids=OTHER_WAYS)
-def test_every_other_way_is_closed(shared: Box, server: Server, attempt: str) -> None:
-    ended = shared.ended("import socket\n" + attempt.format(port=server.port))
-    assert ended.failure is not None, ended.output
-    assert ended.failure.kind in (
-        "PermissionError",
-        "ConnectionRefusedError",
-        "gaierror",
-        "ZeroDivisionError",
-        "OSError",
-    )
-    assert not ended.failure.lost
+# ---- other ways out: most are in the corpus of attacks
 
 
 @pytest.fixture(scope="module")

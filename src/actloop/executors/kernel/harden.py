@@ -140,10 +140,10 @@ def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
 
     Args:
         plan: What the zygote prepared.
-        config: `limits` (memory, files, disk, processes); `uid`, a user id for this session alone, or 0; `workspace`,
-            if it has one: `mounted` when it is a folder of the root, else `quota` (bytes) and `files` (how many) of one
-            that is filled later; `network`, the port of a proxy, if the plan has one.
-
+        config: `limits` (memory, files, disk, processes; None for no limit, but of disk); `uid`, a user id for this
+            session alone, or 0; `workspace`, if it has one: `mounted` when it is a folder of the root, else `quota`
+            (bytes) and `files` (how many) of one that is filled later; `network`, the port of a proxy, if the plan has
+            one.
         channel: The stream to the host, which is handed the proxy's socket on it.
 
     Returns:
