@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from actloop.executors.network.http1 import (
+    MAX_HEAD,
     Answer,
     BadAnswerError,
     BadMessageError,
@@ -110,6 +111,60 @@ BROKEN = {
 def test_broken_requests_are_refused(head: bytes) -> None:
     with pytest.raises(BadMessageError):
         read_request(head)
+
+
+FILLINGS = [
+    b" ",
+    b"\t",
+    b" \t",
+    b"a",
+    b"a ",
+    b":",
+    b": ",
+    b";",
+    b"; ",
+    b",",
+    b"0",
+    b".",
+    b"a.",
+    b"/",
+    b"?",
+    b"-",
+    b"\xff",
+]
+BETWEEN = {
+    "a header's value": (GET + b"X: ", b"\x01\r\n\r\n"),
+    "a header's name": (GET + b"X", b"\x01: y\r\n\r\n"),
+    "the host": (b"GET http://", b"\x01/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "the target": (b"GET http://example.org", b"\x01 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "the tunnel's end": (b"CONNECT a", b"\x01 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "the first line's end": (b"GET http://example.org/ HTTP/1.1", b"\x01\r\n\r\n"),
+    "the length": (GET + b"Content-Length: 3", b"\x01\r\n\r\n"),
+}
+ENDLESS = 256 * 1024
+"""More than a head may take: with so much, a pattern that tries the same bytes twice over does not end."""
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+@pytest.mark.parametrize(("before", "after"), BETWEEN.values(), ids=BETWEEN)
+def test_no_head_takes_long_to_refuse(before: bytes, after: bytes, filling: bytes) -> None:
+    with pytest.raises(BadMessageError):
+        read_request(before + filling * (ENDLESS // len(filling)) + after)
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+def test_no_answer_and_no_chunk_takes_long_to_refuse(filling: bytes) -> None:
+    for before in (b"HTTP/1.1 200 ", b"HTTP/1.1 200 x\r\nX: "):
+        many = filling * (MAX_HEAD // len(filling) - len(before))
+        with pytest.raises(BadAnswerError):
+            answered(before + many + b"\x01\r\n\r\n")
+    with pytest.raises(BadMessageError):
+        Chunked().take(b"3" + filling * (4000 // len(filling)) + b"\x01\r\n")
+
+
+def test_blanks_about_a_value_are_taken_off() -> None:
+    head = read_request(GET + b"A:  \t b \t c\t \r\nD:\r\nE: \t\r\n\r\n").head
+    assert head.endswith(b"\r\nA: b \t c\r\nD: \r\nE: \r\n\r\n")
 
 
 @given(st.binary(max_size=200))
