@@ -9,7 +9,9 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
+import textwrap
 import threading
 import time
 import warnings
@@ -372,6 +374,30 @@ def test_names_of_every_language(folder: Path) -> None:
         assert [file.name for file in executor.files] == sorted(names)
         assert executor("sorted(__import__('pathlib').Path().iterdir())[-1].name").output
     assert set(names) < set(os.listdir(folder))
+
+
+def test_names_that_this_machine_cannot_write_are_refused_and_the_rest_is_taken(folder: Path) -> None:
+    code = """
+        import os, sys
+        from actloop import LocalPythonExecutor, Workspace
+        program = "import os; os.mkdir('\\xe4'); [open(name, 'w').write('x') for name in ('\\xe9.txt', 'ok.txt')]"
+        with LocalPythonExecutor(["os"], workspace=Workspace(sys.argv[1], writable=True)) as executor:
+            print(ascii(executor(program).logs), [file.name for file in executor.files])
+            print(executor("open('ok.txt').read()").output)
+        """
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    why = "its name cannot be written in the encoding of this machine's file names (ascii)"
+    logs = f"Not kept of the folder: \xe4: {why}; \xe9.txt: {why}\n"
+    assert done.stdout == f"{logs!a} ['ok.txt']\nx\n"
+    assert sorted(os.listdir(folder)) == ["ok.txt", "sales.csv", "sub"]
 
 
 def test_rights_of_a_changed_file_stay_and_a_new_one_is_no_program(folder: Path) -> None:

@@ -12,8 +12,10 @@ import os
 import re
 import secrets
 import stat
+import sys
 import unicodedata
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from actloop.guest.files import MAX_FILES, MAX_NESTING
@@ -84,6 +86,11 @@ class Scan:
         """Whether there is more than it holds."""
         return self.most is not None and len(self.entries) > self.most
 
+    @property
+    def seen(self) -> int:
+        """Entries that were looked at, of whatever kind."""
+        return len(self.entries) + len(self.left_out)
+
     def too_large(self, quota: int) -> str:
         """Why it cannot be copied into a sandbox; empty when it can."""
         if len(self.entries) > MAX_FILES:
@@ -102,6 +109,11 @@ def unfit(name: Any) -> str:
         return "its name holds a character that a file's name should not have"
     if len(name.encode()) > _MAX_NAME:
         return "its name is too long"
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        return f"its name cannot be written in the encoding of this machine's file names ({encoding})"
     parts = name.split("/")
     if len(parts) > MAX_NESTING:
         return f"it lies deeper than {MAX_NESTING} folders"
@@ -186,6 +198,49 @@ class HostFolder:
         finally:
             os.close(descriptor)
         return result
+
+    def glance(self, most: int) -> Scan:
+        """Some of what is there, the uppermost folders first, without looking at more entries than `most`.
+
+        Raises:
+            OSError: The folder is gone, or cannot be read.
+        """
+        result = Scan(most=most)
+        folders = [""]
+        for prefix in folders:  # which grows meanwhile
+            with contextlib.suppress(*([OSError] if prefix else [])), self._inside(prefix) as folder:
+                with os.scandir(folder) as items:
+                    found = sorted(islice(items, most + 1 - result.seen), key=lambda item: item.name)
+                for item in found:
+                    if item.name.casefold().startswith(_OWN):
+                        continue
+                    name = prefix + item.name
+                    about = _lstat(folder, item.name)
+                    if about is None or not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+                        result.left_out[name] = "it is no file"
+                    elif why := unfit(name):
+                        result.left_out[name] = why
+                    elif stat.S_ISDIR(about.st_mode):
+                        result.entries[name] = Found(_identity(about), 0, folder=True)
+                        folders.append(name + "/")
+                    else:
+                        result.entries[name] = Found(_identity(about), about.st_size)
+            if result.seen > most:
+                break
+        return result
+
+    @contextlib.contextmanager
+    def _inside(self, prefix: str) -> Generator[int]:
+        """A folder within this one, opened: its name with a slash at the end; an empty one is this folder itself."""
+        if prefix:
+            with self._parent(prefix + "x") as (folder, _):
+                yield folder
+            return
+        folder = self._open()
+        try:
+            yield folder
+        finally:
+            os.close(folder)
 
     def _scan(self, folder: int, prefix: str, result: Scan) -> None:
         with os.scandir(folder) as items:
