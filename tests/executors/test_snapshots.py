@@ -445,6 +445,8 @@ UNTAKABLE = {
     "closed_over": "(lambda held: lambda: held)(threading.Lock())",
     "in_object": "A(threading.Lock())",
     "unreadable": "Reduced()",
+    "talkative": 'Refusing("cannot pickle \'" * 100_000)',
+    "unspeakable": "Refusing(Unspeakable())",
     "leaving": "Leaving()",
     "unbuildable": "Unbuildable(1, 2)",
     "unbuildable_class": "Kind",
@@ -460,6 +462,10 @@ def test_what_cannot_be_taken_is_named_and_the_rest_is_kept(make: Callable[..., 
         def __init__(self, held=None): self.held = held
     class Reduced:
         def __reduce__(self): raise OSError("I refuse")
+    class Refusing(A):
+        def __reduce__(self): raise TypeError(self.held)
+    class Unspeakable:
+        def __str__(self): raise ValueError
     class Leaving:
         def __reduce__(self): sys.exit(3)
     class Unbuildable(Exception):

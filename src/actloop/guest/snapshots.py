@@ -264,9 +264,10 @@ def _reason(error: BaseException, value: Any) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "it does not fit into the snapshot or the memory"
-    found = _CANNOT.search(str(error)) if type(error) is TypeError else None
+    words = _words(error)  # the message itself may be a program's, and of any length
+    found = _CANNOT.search(words) if type(error) is TypeError else None
     if found is None:
-        return f"it cannot be taken: {_words(error)}"
+        return f"it cannot be taken: {words}"
     kind = found[1]
     own = kind.rpartition(".")[2] == type(value).__name__
     return f"a {kind} cannot be taken" if own else f"it holds a {kind}, which cannot be taken"
