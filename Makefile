@@ -23,7 +23,6 @@ test: $(VENV)/.developed $(LITELLM)/.developed ## Everything CI runs: formatting
 	@$(BIN)/actloop fetch-model > /dev/null
 	@sh scripts/get_browser.sh $(BIN)
 	@sh scripts/get_podman.sh
-	@sh scripts/get_podman.sh
 	@sh scripts/run_tests.sh $(BIN)
 	$(LITELLM)/bin/pytest -W default::pytest.PytestUnraisableExceptionWarning $(LITELLM_TESTS)
 
