@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,7 @@ class Checkout:
     def __init__(self, limits: ResourceLimits) -> None:
         # Whatever a session does, the host answers; how often it may ask is limited by its time.
         asked: dict[str, Any] = {**limits, "max_suspensions": 1 << 31}
-        # A worker whose host is killed ends when it next waits for it, or at this limit.
+        # Where nothing ends a worker with its host, it ends when it next waits for it, or at this limit.
         asked["max_feed_duration_secs"] = limits.get("max_feed_duration_secs") or _FOREVER
         self.session = _pools.lend(
             lambda pool: pool.checkout(
@@ -50,11 +52,12 @@ class Checkout:
                 assert_message_annotations=False,
             )
         )
-        self._pid = self.session.worker_pid
+        self.worker = self.session.worker_pid
         self._pidfd = -1
-        if self._pid is not None and hasattr(os, "pidfd_open"):
+        if self.worker is not None and hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
-                self._pidfd = os.pidfd_open(self._pid)
+                self._pidfd = os.pidfd_open(self.worker)
+        self._tether = Tether(self.worker) if self.worker is not None else None
         self.feeds = 0
         _lent.add(self)
 
@@ -82,8 +85,8 @@ class Checkout:
         with contextlib.suppress(ProcessLookupError):
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            elif self._pid is not None:
-                os.kill(self._pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+            elif self.worker is not None:
+                os.kill(self.worker, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def close(self) -> None:
         """Give the worker back."""
@@ -91,8 +94,56 @@ class Checkout:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+        if self._tether is not None:
+            self._tether.untie()
         with contextlib.suppress(Exception):  # it may have been killed
             self.session.__exit__(None, None, None)
+
+    def abandon(self) -> None:
+        """Let the process that this one was forked from have the worker alone."""
+        if self._tether is not None:
+            self._tether.abandon()
+
+
+class Tether:
+    """Has the kernel kill a process as soon as this one has ended, however it did; nothing where that is not possible.
+
+    It is a pair of sockets, each of which sends the signal when the other is closed. Nobody writes to them: they are
+    closed when this process ends, and whichever goes first, the other one is still there. This needs Linux.
+
+    Args:
+        process: A process of the same user.
+    """
+
+    def __init__(self, process: int) -> None:
+        self._ends: tuple[socket.socket, ...] = ()
+        if not sys.platform.startswith("linux"):
+            return
+        import fcntl
+
+        self._ends = socket.socketpair()
+        try:
+            for end in self._ends:
+                fcntl.fcntl(end, fcntl.F_SETOWN, process)
+                fcntl.fcntl(end, fcntl.F_SETSIG, signal.SIGKILL)
+                fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        except OSError:
+            self.untie()
+
+    def untie(self) -> None:
+        """Let the process live; idempotent."""
+        if self._ends:
+            import fcntl
+
+            for end in self._ends:
+                fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's sockets only: what a fork has to do, lest the others stay open."""
+        for end in self._ends:
+            end.close()
+        self._ends = ()
 
 
 def _ignore(_stream: str, _text: str) -> None:
@@ -151,6 +202,8 @@ class _Pools:
         self._unusable = self._unusable or self._warm is not None
         for kept in (self._warm, self._more, *(checkout.session for checkout in _lent)):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+        for checkout in _lent:
+            checkout.abandon()
 
 
 def monty_class() -> type[Monty]:
@@ -164,6 +217,11 @@ def monty_class() -> type[Monty]:
     except ImportError as error:
         raise MissingExtraError("pydantic-monty", "monty", "MontyExecutor") from error
     return Monty
+
+
+def lent() -> list[Checkout]:
+    """What sessions have now."""
+    return list(_lent)
 
 
 _lent: set[Checkout] = set()
