@@ -67,5 +67,7 @@ def test_long_hostile_text_costs_little() -> None:
         "sk-" * 200_000,
         "?key=" * 90_000,
         "-eyJ" * 90_000,
+        "0meyJ" * 160_000,
+        "0msk-" * 60_000,
     ):
         masked(f"http://{text}")

@@ -22,7 +22,7 @@ _FORMS = re.compile(
     r"|gsk_[A-Za-z0-9]{20,}|glpat-[A-Za-z0-9_-]{16,}|r8_[A-Za-z0-9]{30,}"
     r"|AIza[A-Za-z0-9_-]{35}"
     r"|xox[abeoprs]-[A-Za-z0-9-]{10,}"
-    r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
+    r"|eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
     r")"
 )
 _IN_ADDRESSES = re.compile(
