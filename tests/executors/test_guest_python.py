@@ -400,12 +400,19 @@ def test_every_other_module_of_the_standard_library_is_refused_with_a_way_out() 
         said: dict[str, str] = executor(textwrap.dedent(code)).output
     assert set(said).isdisjoint(BASE_BUILTIN_MODULES)
     assert {"os", "ctypes", "importlib", "mailbox", "tkinter"} <= set(said)
+    opened = {"http", "select", "selectors", "socket", "ssl", "urllib"}
     for name, message in said.items():
-        assert re.fullmatch(
-            rf"Import of {name} is not allowed: .+\. The user can allow it with "
-            rf"additional_authorized_imports=\['{name}'\], or --imports {name}",
-            message,
-        ), message
+        allowed = rf"allow it with additional_authorized_imports=\['{name}'\], or --imports {name}"
+        if "there is no network in this sandbox" in message:
+            hosts = r"name hosts that programs may reach with allow_hosts=\[\.\.\.\], or --allow-host"
+            allowed = hosts if name in opened else f"{hosts}, and {allowed}"
+        assert re.fullmatch(rf"Import of {name} is not allowed: .+\. The user can {allowed}", message), message
+    assert opened <= {name for name, message in said.items() if message.endswith("--allow-host")}
+
+
+def test_a_part_of_urllib_is_refused_with_what_opens_it() -> None:
+    with LocalPythonExecutor() as executor, pytest.raises(InterpreterError, match=r"or --allow-host(?!.*--imports)"):
+        executor("import urllib.request")
 
 
 def test_the_scratch_folder_that_hints_speak_of_is_there(session: Session) -> None:
@@ -413,7 +420,9 @@ def test_the_scratch_folder_that_hints_speak_of_is_there(session: Session) -> No
     assert run(session, code).output == "kept"
     failure = run(session, "open('b.txt')").failure
     assert failure is not None
-    assert "only an empty scratch folder" in failure.hint
+    assert failure.hint == (
+        "No files of the host are here (only an empty scratch folder), and there is no network: use the tools."
+    )
 
 
 def test_a_close_name_is_named_only_if_it_is_allowed() -> None:

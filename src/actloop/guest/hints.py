@@ -155,12 +155,17 @@ class Hints:
             return limit_hint(hit, self._guest.limits)
         if isinstance(error, TimeoutError) or getattr(error, "code", 403) != 403:  # a server's own answer
             return ""
+        files = (
+            "of the host's files only the current folder is here, which is the user's"
+            if self._guest.files is not None
+            else "no files of the host are here (only an empty scratch folder)"
+        )
         if self._guest.hosts:
             return (
                 f"By HTTP and HTTPS, through the proxy that urllib.request finds by itself, programs reach "
-                f"{self._guest.hosts} and nothing else; no files of the host are here (only an empty scratch folder)."
+                f"{self._guest.hosts} and nothing else; {files}."
             )
-        return "No files of the host (only an empty scratch folder) and no network are here: use the tools."
+        return f"{files[0].upper()}{files[1:]}, and there is no network: use the tools."
 
     # ---- the expression that failed
 

@@ -23,6 +23,9 @@ BASE_BUILTIN_MODULES = """
     """.split()  # noqa: SIM905 - a list of names, not of strings
 """Modules that model-written code may import: those of the standard library that only compute."""
 
+NETWORK_MODULES = ("http", "select", "selectors", "socket", "ssl", "urllib")
+"""Modules that programs may import besides where they have a network."""
+
 
 def _listed(*rows: tuple[str, str]) -> dict[str, str]:
     return {name: instead for names, instead in rows for name in names.split()}
@@ -144,11 +147,11 @@ class Imports:
             instead = _SOME_NETWORK
         if self._files and instead is _NO_FILES:
             instead = _SOME_FILES
-        return ImportError(
-            f"Import of {name} is not allowed: {instead}. The user can allow it with "
-            f"additional_authorized_imports=[{top!r}], or --imports {top}",
-            name=name,
-        )
+        way_out = f"allow it with additional_authorized_imports=[{top!r}], or --imports {top}"
+        if instead is _NO_NETWORK:  # the module alone would reach nothing
+            open_network = "name hosts that programs may reach with allow_hosts=[...], or --allow-host"
+            way_out = open_network if top in NETWORK_MODULES else f"{open_network}, and {way_out}"
+        return ImportError(f"Import of {name} is not allowed: {instead}. The user can {way_out}", name=name)
 
     def _meant(self, top: str) -> str:
         """An allowed module of nearly this name, unless it is that of another module."""

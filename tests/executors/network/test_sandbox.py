@@ -15,7 +15,7 @@ from tests.executors.driving import WAITER, Driver
 from tests.tools.web.servers import Answer, Asked, Server, certificate, serving, talking
 
 from actloop import AgentLogger, CodeAgent, LogLevel, MemoryJournal, ScriptedModel
-from actloop.errors import SandboxUnavailableError
+from actloop.errors import InterpreterError, SandboxUnavailableError
 from actloop.executors.kernel.host import Zygote
 from actloop.executors.local import KernelProcess, LocalPythonExecutor
 from actloop.executors.session import SandboxLimits
@@ -218,6 +218,20 @@ def test_a_refusal_is_a_sentence_for_the_model(box: Callable[..., Box], server: 
         "import requests"
     )
     assert made.ended(f"import urllib.request\nurllib.request.urlopen('{server.url}/%')").failure is None
+
+
+def test_hints_know_of_the_workspace(box: Callable[..., Box], tmp_path: Path) -> None:
+    for options, words in (
+        ({"workspace": tmp_path}, "of the host's files only the current folder is here, which is the user's"),
+        ({}, "no files of the host are here (only an empty scratch folder)"),
+    ):
+        ended = box("api.example.org:443", **options).ended(f"{URLLIB}get('https://evil.example/')")
+        assert ended.failure is not None
+        assert ended.failure.hint.endswith(f"programs reach api.example.org:443 and nothing else; {words}.")
+    with LocalPythonExecutor(["urllib"], workspace=tmp_path) as executor:
+        words = r"Of the host's files only the current folder is here, which is the user's, and there is no network"
+        with pytest.raises(InterpreterError, match=words):
+            executor(f"{URLLIB}get('https://evil.example/')")
 
 
 def test_an_error_of_a_server_has_no_hint_about_the_network(box: Callable[..., Box]) -> None:
