@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actloop.errors import InterpreterError
+from actloop.executors.descriptors import none_left
 from actloop.executors.direct import (
     CodeOutput as CodeOutput,
     PythonExecutor as PythonExecutor,
@@ -22,6 +23,7 @@ from actloop.executors.session import SandboxLimits
 from actloop.executors.workspace import as_workspace
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.guest.files import MAX_FILES
+from actloop.guest.imports import NETWORK_MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,9 +41,6 @@ NETWORK_BUDGET = 32 * 1024 * 1024
 
 PROXY_PORT = 3128
 """The port of the sandbox's own loopback interface on which programs find the proxy."""
-
-NETWORK_MODULES = ("http", "select", "selectors", "socket", "ssl", "urllib")
-"""Modules that programs may import besides where they have a network."""
 
 
 class GuestExecutor(SessionExecutor):
@@ -251,7 +250,13 @@ class GuestExecutor(SessionExecutor):
         }
         if self.network is not None:
             config |= {"network": PROXY_PORT, "hosts": self.network.listed}
-        session = GuestSession(await _in_thread(lambda: self._spawn(config), waiter), self.limits, self.kind)
+        try:
+            process = await _in_thread(lambda: self._spawn(config), waiter)
+        except OSError as error:
+            if (full := none_left(error)) is not None:
+                raise full from error
+            raise
+        session = GuestSession(process, self.limits, self.kind)
         try:
             await session.wait_ready(waiter)
             if self.workspace is not None and not config["workspace"]["mounted"]:

@@ -260,6 +260,42 @@ def test_a_guest_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
     assert open_descriptors() == descriptors
 
 
+FEW_FILES = """
+import resource
+from actloop import LocalPythonExecutor
+from actloop.errors import SandboxUnavailableError
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+said = []
+for most in range({first}, 40):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, {hard}))
+    with LocalPythonExecutor() as executor:
+        try:
+            assert executor("1 + 1").output == 2
+            break
+        except SandboxUnavailableError as error:
+            assert f"may have only {{most}} files open at once; raise that limit (ulimit -n)" in str(error), error
+            said.append(most)
+assert len(said) > 3, said
+"""
+
+
+def test_too_few_files_that_may_be_open_are_named() -> None:
+    code = FEW_FILES.format(first=8, hard="hard")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("most", [8, 10, 12, 14, 16, 18])
+def test_a_limit_of_files_that_holds_for_sandboxes_too_is_named(most: int) -> None:
+    code = FEW_FILES.format(first=most, hard=most).replace("40", f"{most + 1}").replace("> 3", "== 1")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_limits_that_cannot_be_are_an_error(zygote: Zygote) -> None:
     with pytest.raises(SandboxUnavailableError, match=r"could not be confined.*KeyError"):
         zygote.spawn({"limits": {"memory": 1 << 28}})

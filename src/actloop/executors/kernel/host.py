@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import atexit
 import contextlib
+import errno
 import json
 import os
 import select
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import SandboxUnavailableError
+from actloop.executors.descriptors import if_few, none_left
 
 from . import seccomp, syscalls
 from .harden import Level
@@ -202,7 +204,7 @@ def why_unavailable() -> str:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except OSError as error:
-        return f"the kernel sandbox needs pidfd_open (Linux 5.3): {error}"
+        return str(none_left(error) or f"the kernel sandbox needs pidfd_open (Linux 5.3): {error}")
     return ""
 
 
@@ -299,8 +301,21 @@ class Zygote:
         request = json.dumps({"config": config}).encode()
         if len(request) > _MAX_MESSAGE:
             raise ValueError(f"a session's configuration takes {len(request)} bytes; at most {_MAX_MESSAGE} fit")
+        try:
+            return self._spawn(request, timeout)
+        except OSError as error:
+            if (full := none_left(error)) is not None:
+                raise full from error
+            raise
+
+    def _spawn(self, request: bytes, timeout: float) -> Spawned:
         channel, guest_end = socket.socketpair()
-        report_fd, report_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            report_fd, report_end = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            channel.close()
+            guest_end.close()
+            raise
         report = _Report(report_fd)
         pidfd = -1
         try:
@@ -336,11 +351,13 @@ class Zygote:
                 except OSError:
                     reply, received = None, []
                 if reply is not None and "error" in reply:
-                    raise SandboxUnavailableError(f"the sandbox cannot start a session: {reply['error']}")
+                    raise SandboxUnavailableError(f"the sandbox cannot start a session: {reply['error']}{if_few()}")
+                if reply is not None and not received:  # the system leaves out what does not fit
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 if reply is not None:
                     return received[0]
                 self._stop()
-        raise SandboxUnavailableError("the sandbox died twice while it started a session")
+        raise SandboxUnavailableError(f"the sandbox died twice while it started a session{if_few()}")
 
     def _start(self) -> socket.socket:
         reason = why_unavailable()
@@ -349,8 +366,8 @@ class Zygote:
         if not sys.executable:
             raise SandboxUnavailableError("the sandbox needs the interpreter's own path, and sys.executable is empty")
         control, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with zygote_end:
-            self._control = control
+        with zygote_end, contextlib.ExitStack() as undo:
+            undo.callback(control.close)
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT, _FOLDER, str(zygote_end.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -361,6 +378,8 @@ class Zygote:
                 pass_fds=[zygote_end.fileno()],
                 start_new_session=True,
             )
+            undo.pop_all()
+        self._control = control
         start = {
             "guest": str(self.guest),
             "paths": self.paths,
@@ -374,19 +393,23 @@ class Zygote:
             "network": self.network,
         }
         control.settimeout(60)
-        itself = os.pidfd_open(os.getpid())
+        itself = -1
         try:
+            itself = os.pidfd_open(os.getpid())
             socket.send_fds(control, [json.dumps(start).encode()], [itself])
             _keep_bytecode()
             reply, _ = _receive(control)
         except OSError as error:
             self._stop()
-            raise SandboxUnavailableError(f"the sandbox did not come up: {error}") from error
+            raise none_left(error) or SandboxUnavailableError(f"the sandbox did not come up: {error}") from error
         finally:
-            os.close(itself)
+            if itself >= 0:
+                os.close(itself)
         if reply is None or "error" in reply:
             self._stop()
-            raise SandboxUnavailableError(f"the sandbox did not come up: {reply['error'] if reply else 'it died'}")
+            raise SandboxUnavailableError(
+                f"the sandbox did not come up: {reply['error'] if reply else 'it died'}{if_few()}"
+            )
         self.failed, self._no_workspace = reply["failed"], reply["workspace"]
         return control
 
@@ -476,19 +499,20 @@ def _take_listener(channel: socket.socket) -> socket.socket:
     _, descriptors, _, _ = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
     channel.settimeout(None)
     if len(descriptors) != 1:
-        raise SandboxUnavailableError("a session did not hand its way out over")
+        raise SandboxUnavailableError(f"a session did not hand its way out over{if_few()}")
     return socket.socket(fileno=descriptors[0])
 
 
 def _read_levels(report: _Report, deadline: float) -> list[Level]:
     line = report.line(deadline)
     if not line:
-        raise SandboxUnavailableError("a session died or hung while it was being confined")
+        raise SandboxUnavailableError(f"a session died or hung while it was being confined{if_few()}")
     message = json.loads(line)
     if "status" in message:
-        raise SandboxUnavailableError(f"a session died while it was being confined (exit code {message['status']})")
+        how = f"exit code {message['status']}"
+        raise SandboxUnavailableError(f"a session died while it was being confined ({how}){if_few()}")
     if "error" in message:
-        raise SandboxUnavailableError(f"a session could not be confined: {message['error']}")
+        raise SandboxUnavailableError(f"a session could not be confined: {message['error']}{if_few()}")
     return [Level(*level) for level in message["levels"]]
 
 
