@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from actloop import CodeAgent, LogLevel, OpenAIModel, ScriptedModel, Tool, ToolCallingAgent, WebSearchTool
+from actloop.executors.local import LocalPythonExecutor
+from actloop.executors.registry import make_executor
 
 CLASSES = pytest.mark.parametrize("cls", [CodeAgent, ToolCallingAgent])
 
@@ -136,3 +138,24 @@ def test_an_answer_may_be_what_nobody_can_look_at() -> None:
     end = "<code>\nfinal_answer(7)\n</code>"
     with CodeAgent([Last()], ScriptedModel([end]), verbosity_level=LogLevel.DEBUG) as agent:
         assert isinstance(agent.run("look"), Strange)
+
+
+@pytest.mark.parametrize("given", [5, None, b"local", CodeAgent, {"local": 1}, [5], [["monty"]], ["local", None]])
+def test_an_executor_type_of_another_type_is_named(given: Any) -> None:
+    with pytest.raises(TypeError, match="executor_type="):
+        CodeAgent([], ScriptedModel([]), executor_type=given, journal=None)
+    with pytest.raises(TypeError, match="executor_type="):
+        make_executor(given, [], None, {})
+
+
+@pytest.mark.parametrize("given", [5, True, None, {"a": 1}, b"x", ""])
+def test_allowed_hosts_of_another_type_are_named(given: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="allow_hosts is a list"):
+        CodeAgent([], ScriptedModel([]), allow_hosts=given, journal=None)
+    with pytest.raises((TypeError, ValueError), match="allow_hosts is a list"):
+        LocalPythonExecutor([], allow_hosts=given)
+
+
+def test_a_workspace_of_another_type_is_named() -> None:
+    with pytest.raises(TypeError, match="workspace="):
+        CodeAgent([], ScriptedModel([]), workspace=5, journal=None)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -21,14 +24,17 @@ import pytest
 
 from actloop import CodeAgent, InterpreterError, ScriptedModel
 from actloop.errors import SandboxUnavailableError
-from actloop.executors.containers import address, images, options
+from actloop.executors.containers import address, calls, images, options
 from actloop.executors.containers.engine import OWNER, Attached, Engine, engine_at, is_dead, owner
 from actloop.executors.docker import DockerExecutor, LocalDockerExecutor
+from actloop.executors.kernel.seccomp import ALLOW, ARCHITECTURES, ERRNO, decide
+from actloop.executors.kernel.syscalls import NUMBERS
 from actloop.executors.reaper import REAPER
 from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.stream import SocketStream
 from actloop.executors.waiting import run_now
+from actloop.executors.workspace import Workspace
 
 from .driving import WAITER, Driver
 from .engine import engine_url, test_image as image_of_tests, why_no_engine
@@ -397,6 +403,155 @@ def test_a_workspace_that_is_read_is_mounted(make: Callable[..., DockerExecutor]
     assert executor("import os; os.getcwd(), open('in.txt').read()").output == ("/workspace", "from the host")
     assert "Read-only" in failing(executor, "open('/workspace/out', 'w')")
     assert list(tmp_path.iterdir()) == [tmp_path / "in.txt"]
+
+
+_KNOCK = """
+import os, socket
+found = {}
+for name in ('pipe', 'sub/pipe'):
+    try:
+        found[name] = os.write(os.open(name, os.O_WRONLY | os.O_NONBLOCK), b'from the sandbox')
+    except OSError as error:
+        found[name] = type(error).__name__
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    try:
+        plug = socket.socket(socket.AF_UNIX, kind)
+        plug.connect('.git/a.sock')
+        found[kind.name] = 'reached'
+    except OSError as error:
+        found[kind.name] = type(error).__name__
+found['files'] = open('in.txt').read()
+found
+"""
+
+
+@needs_engine
+def test_sockets_and_pipes_in_a_workspace_that_is_read_are_out_of_reach(
+    make: Callable[..., DockerExecutor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "in.txt").write_text("from the host")
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(".git/a.sock")
+        os.chmod(".git/a.sock", 0o777)
+        server.listen()
+        os.mkfifo("pipe")
+        os.chmod("pipe", 0o666)
+        reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            executor = make(["*"], workspace=tmp_path)
+            assert not executor.mounts_workspace()
+            found = executor(_KNOCK).output
+            assert found["files"] == "from the host"
+            assert set(found.values()).isdisjoint({16, "reached"}), found
+            assert os.read(reader, 100) == b""
+        finally:
+            os.close(reader)
+        (tmp_path / "large").write_bytes(bytes(2000))
+        with pytest.raises(ValueError, match=r"leads out of the sandbox .*'\.git/a\.sock'"):
+            make(["*"], workspace=Workspace(tmp_path, quota=1000)).mounts_workspace()
+
+
+@needs_engine
+def test_a_socket_that_appears_in_a_mounted_workspace_is_out_of_reach(
+    make: Callable[..., DockerExecutor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, tmp_path / ".git"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+    (tmp_path / "in.txt").write_text("from the host")
+    monkeypatch.chdir(tmp_path)
+    executor = make(["*"], workspace=tmp_path)
+    assert executor.mounts_workspace()
+    assert executor("1").output == 1
+    kinds = (socket.SOCK_STREAM, ".git/a.sock"), (socket.SOCK_DGRAM, ".git/b.sock")
+    with socket.socket(socket.AF_UNIX) as stream, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as letters:
+        for server, (_, name) in zip((stream, letters), kinds, strict=True):
+            server.bind(name)
+            os.chmod(name, 0o777)
+        stream.listen()
+        found = executor(_KNOCK).output
+        assert (found["SOCK_STREAM"], found["SOCK_DGRAM"]) == ("PermissionError", "PermissionError")
+        pair = executor("import socket; a, b = socket.socketpair(); a.send(b'x'); b.recv(1)").output
+        assert pair == b"x"
+        assert "PermissionError" in failing(executor, "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)")
+
+
+@needs_engine
+def test_files_that_a_container_may_not_read_are_copied(make: Callable[..., DockerExecutor], tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "in.txt").write_text("from the host")
+    (tmp_path / "in.txt").chmod(0o600)
+    assert make(["*"], workspace=tmp_path)("open('in.txt').read()").output == "from the host"
+
+
+@needs_engine
+def test_programs_in_containers_get_no_namespaces_and_no_strange_sockets(everything: DockerExecutor) -> None:
+    program = """
+    import ctypes, errno, os, socket
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = {}
+    for name, flags in (("user", 0x10000000), ("both", 0x50000000), ("files", 0x400)):
+        found[name] = 0 if not libc.unshare(flags) else errno.errorcode[ctypes.get_errno()]
+    for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_VSOCK, socket.AF_ALG):
+        try:
+            socket.socket(family, socket.SOCK_SEQPACKET if family == socket.AF_ALG else socket.SOCK_STREAM).close()
+            found[family.name] = 0
+        except OSError as error:
+            found[family.name] = errno.errorcode[error.errno]
+    child = os.fork()
+    if not child:
+        os._exit(7)
+    found["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    import threading
+    threading.Thread(target=found.update, args=({"thread": True},)).start()
+    found
+    """
+    assert everything(textwrap.dedent(program)).output == {
+        "user": "EPERM",
+        "both": "EPERM",
+        "files": 0,
+        "AF_UNIX": 0,
+        "AF_INET": 0,
+        "AF_VSOCK": "EPERM",
+        "AF_ALG": "EPERM",
+        "child": 7,
+        "thread": True,
+    }
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_of_containers_refuses_what_leads_out(machine: str) -> None:
+    numbers, arch = NUMBERS[machine], ARCHITECTURES[machine]
+    denied, unknown = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
+    for unix in (True, False):
+        code = calls.compiled(machine, unix=unix)
+
+        def verdict(name: str, *arguments: int, code: bytes = code) -> int:
+            return decide(code, arch, numbers[name], arguments)
+
+        assert verdict("socket", 1, 1, 0) == (ALLOW if unix else denied)
+        assert verdict("socket", 2, 1, 0) == verdict("read", 0) == verdict("connect", 3) == ALLOW
+        assert verdict("socket", 40, 1, 0) == verdict("setns", 3, 0) == denied
+        assert verdict("socketpair", 1, 1 | 0o2000000, 0) == ALLOW
+        assert verdict("socketpair", 1, 2 | 0o4000, 0) == (ALLOW if unix else denied)
+        assert verdict("clone", 0x003D0F00) == verdict("clone", 17) == ALLOW  # a thread, a process
+        assert verdict("clone", 0x10000011) == verdict("unshare", 0x10000000) == denied
+        assert verdict("clone3") == verdict("io_uring_setup") == unknown
+        assert decide(code, 0x40000003, 102) == denied  # calls of 32 bits
+
+
+@needs_engine
+def test_containers_start_where_the_engine_cannot_raise_limits(
+    make: Callable[..., DockerExecutor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "node", lambda: "another machine")
+    executor = make()
+    assert executor("6 * 7").output == 42
+    executor.cleanup()
+    assert executor("6 * 7").output == 42
 
 
 @needs_engine

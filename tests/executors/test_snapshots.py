@@ -768,3 +768,9 @@ def test_what_does_not_fit_is_named(make: Callable[..., Any]) -> None:
     snapshot = make(code, limits=SandboxLimits(memory=96 << 20)).snapshot()
     assert snapshot.left_out == {"large": "it does not fit into the snapshot or the memory"}
     assert set(snapshot.names) == {"small", "more"}
+
+
+@pytest.mark.parametrize("given", [5, None, "text", [1]])
+def test_what_is_no_bytes_is_no_snapshot(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"Snapshot\.from_bytes takes bytes"):
+        Snapshot.from_bytes(given)

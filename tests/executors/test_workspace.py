@@ -23,7 +23,7 @@ import pytest
 from tests.executors.driving import WAITER
 
 from actloop.errors import InterpreterError
-from actloop.executors.files.host_folder import folded, unfit
+from actloop.executors.files.host_folder import HostFolder, folded, unfit
 from actloop.executors.files.media_types import file_type
 from actloop.executors.kernel import host as kernel
 from actloop.executors.local import LocalPythonExecutor
@@ -95,6 +95,7 @@ def test_the_home_folder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch)
         ({"path": "a\0b"}, "no path of a folder"),
         ({"path": "{folder}", "quota": 0}, "positive"),
         ({"path": "{folder}", "quota": -5}, "positive"),
+        ({"path": "{folder}", "quota": 10**30}, "at most 1 TiB"),
         ({"path": "/", "writable": True}, "the whole disk"),
         ({"path": "~", "writable": True}, "home folder"),
         ({"path": "{home}/..", "writable": True}, "home folder"),
@@ -108,7 +109,12 @@ def test_folders_that_cannot_be_used_are_refused(arguments: dict[str, Any], told
         LocalPythonExecutor([], workspace=Workspace(**{**arguments, "path": path}))
 
 
-@pytest.mark.parametrize("arguments", [{"path": 5}, {"path": b"x"}, {"path": ".", "quota": 1.5}, {"path": None}])
+_NO_FLAGS = [{"path": ".", "writable": value} for value in ("no", "", 0, 1, None)]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"path": 5}, {"path": b"x"}, {"path": ".", "quota": 1.5}, {"path": None}, *_NO_FLAGS]
+)
 def test_arguments_of_other_types_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         Workspace(**arguments)
@@ -138,6 +144,30 @@ def test_a_folder_that_may_not_be_read_or_written_is_refused(mode: int, may_writ
             finally:
                 os._exit(3)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc", "/etc/ssl", "/root", "/usr", "/usr/lib", "/var", "/boot", "/tmp", "/dev", "/proc"]
+)
+def test_folders_of_the_system_cannot_be_written_wherever_the_home_folder_is(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not os.access(name, os.R_OK | os.X_OK):
+        pytest.skip("this user may not even read it")
+    monkeypatch.setenv("HOME", str(folder))
+    with pytest.raises(ValueError, match="programs may not change"):
+        Workspace(name, writable=True)
+
+
+def test_little_of_a_large_folder_is_looked_at_for_the_model(folder: Path) -> None:
+    before = Workspace(folder).instructions()
+    assert "'sub/notes.txt'" in before
+    for number in range(300):
+        (folder / f"more{number}").mkdir()
+        (folder / f"more{number}" / "x").write_text("x")
+    found = HostFolder(folder).glance(100)
+    assert 0 < found.seen <= 101
+    assert "many" in Workspace(folder).instructions()
 
 
 def test_the_model_is_told_of_the_folder(folder: Path) -> None:

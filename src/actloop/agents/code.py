@@ -8,6 +8,7 @@ from actloop.agents.base import MultiStepAgent
 from actloop.agents.checks import check_options, checked_names
 from actloop.agents.overrides import conversation
 from actloop.agents.prompting import packaged_templates, populate_template
+from actloop.executors import registry
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.loop import wording
 from actloop.loop.code import CodeTask, code_loop, code_step
@@ -98,10 +99,10 @@ class CodeAgent(MultiStepAgent):
         self.stream_outputs = stream_outputs
         if executor is not None and (workspace is not None or allow_hosts):
             raise ValueError("workspace= and allow_hosts= are options of an executor: give them to yours")
-        self.executor_type: str | list[str] = executor_type if isinstance(executor_type, str) else list(executor_type)
+        self.executor_type = registry.checked_type(executor_type)
         self.executor_kwargs = dict(executor_kwargs or {})
         self.workspace = workspace
-        self.allow_hosts = allow_hosts if isinstance(allow_hosts, str) else list(allow_hosts)
+        self.allow_hosts = registry.checked_hosts(allow_hosts)
         self.python_executor = executor if executor is not None else self.create_python_executor()
         if "*" in self.additional_authorized_imports:
             self.logger.log(
@@ -114,7 +115,6 @@ class CodeAgent(MultiStepAgent):
         Raises:
             ValueError: There is no such executor, or it cannot keep what is asked of it.
         """
-        from actloop.executors.registry import make_executor
         from actloop.executors.session import SandboxLimits
 
         options = dict(self.executor_kwargs)
@@ -130,7 +130,7 @@ class CodeAgent(MultiStepAgent):
         kept = (options.get("limits") or SandboxLimits()).output
         if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:
             options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
-        return make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)
+        return registry.make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)
 
     def cleanup(self) -> None:
         """End the sandbox that the latest run left, and the executor's own."""

@@ -19,6 +19,7 @@ from actloop.executors.direct import (
     call_on_host as call_on_host,
 )
 from actloop.executors.guest_session import GuestProcess, GuestSession
+from actloop.executors.registry import checked_hosts
 from actloop.executors.session import SandboxLimits
 from actloop.executors.workspace import as_workspace
 from actloop.guest import BASE_BUILTIN_MODULES
@@ -140,8 +141,7 @@ class GuestExecutor(SessionExecutor):
         )
 
     def _policy(self, allow_hosts: Iterable[str], budget: int | None) -> NetworkPolicy | None:
-        if not isinstance(allow_hosts, str):
-            allow_hosts = list(allow_hosts)
+        allow_hosts = checked_hosts(allow_hosts)
         if not allow_hosts:
             return None
         if not self.networked:

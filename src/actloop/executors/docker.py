@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import dataclasses
 import time
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError
-from actloop.executors.containers import address, images, options
+from actloop.executors.containers import address, calls, images, options
 from actloop.executors.containers.engine import OWNER, engine_at, owner
 from actloop.executors.reaper import REAPER
 from actloop.executors.remote import RemotePythonExecutor
@@ -96,6 +97,7 @@ class DockerExecutor(RemotePythonExecutor):
         ValueError: An option would open the sandbox, or cannot be kept.
     """
 
+    kind = "docker"
     enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
     files_in_memory = True
     networked = True
@@ -133,6 +135,7 @@ class DockerExecutor(RemotePythonExecutor):
         if address.find(base_url)[1] == address.SDK_MISSING:
             raise MissingExtraError("docker", "docker", type(self).__name__)
         self._engine = engine_at(base_url)
+        self._processes: int | None = None
         super().__init__(additional_imports, logger, allow_pickle, **guest_options)
         self._build = {"name": image_name, "base": base_image, "dockerfile": dockerfile_content}
         self._reuse = not build_new_image and image_name is not None
@@ -201,8 +204,10 @@ class DockerExecutor(RemotePythonExecutor):
     # ---- sessions
 
     def mounts_workspace(self) -> bool:
-        """As in `GuestExecutor`: an engine on this machine can mount it."""
-        return self._engine.local
+        """As in `GuestExecutor`: an engine on this machine can mount it, if nothing in it leads out."""
+        assert self.workspace is not None
+        filtered = calls.architecture(str(self._engine.info.get("Architecture"))) is not None
+        return self._engine.local and filtered and self.workspace.can_mount(others=True, doors=True)
 
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
         """As in `GuestExecutor`."""
@@ -210,8 +215,8 @@ class DockerExecutor(RemotePythonExecutor):
 
     def _start_container(self, config: dict[str, Any]) -> ContainerProcess:
         folder: str = config["workspace"]["folder"] if "workspace" in config else options.SCRATCH
-        keep = {"config": {**config, "folder": folder}, "rlimits": ("memory", "files")}
-        container, stream = self._engine.start(self._config(config))
+        keep = {"config": {**config, "folder": folder}, "rlimits": ("memory", "files"), "filter": self._filter(config)}
+        container, stream = self._begin(config)
         try:
             with contextlib.suppress(OSError):  # what it then says tells more
                 stream.write(bundle.boot(keep))
@@ -224,7 +229,28 @@ class DockerExecutor(RemotePythonExecutor):
             REAPER.put(_removal(self._engine, container))
             raise
 
-    def _config(self, config: dict[str, Any]) -> dict[str, Any]:
+    def _begin(self, config: dict[str, Any]) -> tuple[str, Attached]:
+        """Start a container; an engine that cannot give as many processes as it would by itself is asked for fewer."""
+        for processes in (self._processes, *options.FEWER_PROCESSES):
+            try:
+                begun = self._engine.start(self._config(config, processes))
+                self._processes = processes
+                return begun
+            except SandboxUnavailableError as error:
+                if options.PROCESSES_REFUSED not in str(error) or processes == options.FEWER_PROCESSES[-1]:
+                    raise
+        raise AssertionError
+
+    def _filter(self, config: dict[str, Any]) -> dict[str, Any] | None:
+        """The filter of system calls that the keeper is to use."""
+        machine = calls.architecture(str(self._engine.info.get("Architecture")))
+        if machine is None:
+            return None
+        mounted = "workspace" in config and config["workspace"]["mounted"]
+        code = binascii.b2a_base64(calls.compiled(machine, unix=not mounted), newline=False).decode()
+        return {"machine": machine, "code": code, "needed": mounted}
+
+    def _config(self, config: dict[str, Any], processes: int | None = None) -> dict[str, Any]:
         """A container, as the engine's API takes it."""
         count_files = not self._engine.is_podman
         wanted = options.hardened(self.limits, self._cpus, self._user, (OWNER, owner()), count_files=count_files)
@@ -235,7 +261,8 @@ class DockerExecutor(RemotePythonExecutor):
         for folder in self._volumes:
             wanted["tmpfs"].setdefault(folder, "ro,noexec,nosuid,nodev,size=4096")
         types = self._engine.sdk.types
-        wanted["ulimits"] = [types.Ulimit(name=name, soft=n, hard=n) for name, n in options.ulimits(self._engine.local)]
+        ulimits = options.ulimits(self._engine.local) | ({} if processes is None else {"nproc": processes})
+        wanted["ulimits"] = [types.Ulimit(name=name, soft=most, hard=most) for name, most in ulimits.items()]
         wanted["log_config"] = types.LogConfig(type="none")
         if self._gpus:
             wanted["device_requests"] = self._gpus
@@ -264,7 +291,8 @@ class DockerExecutor(RemotePythonExecutor):
         return {**made, "Cmd": [], "OpenStdin": True, "StdinOnce": True, "AttachStdin": True, "Tty": False}
 
     def _mount(self, path: str, folder: str) -> Any:
-        return self._engine.sdk.types.Mount(folder, path, type="bind", read_only=True)
+        mount = self._engine.sdk.types.Mount(folder, path, type="bind", read_only=True)
+        return {**mount, "BindOptions": {"NonRecursive": True}}  # what is mounted within could be written
 
     def cleanup(self) -> None:
         """End this executor's own session, and what is kept ready; idempotent."""

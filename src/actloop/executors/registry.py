@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _CLASSES = {
     "local": "local:LocalPythonExecutor",
@@ -28,10 +29,42 @@ def executor_class(name: str) -> Any:
     Raises:
         ValueError: There is no executor of this name.
     """
-    if name not in _CLASSES:
+    if not isinstance(name, str) or name not in _CLASSES:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"executor_type={name!r}: there is no such executor; there are {', '.join(NAMES)}")
     module, _, class_name = _CLASSES[name].partition(":")
     return getattr(import_module(f"actloop.executors.{module}"), class_name)
+
+
+def checked_type(executor_type: Any) -> str | list[str]:
+    """What `executor_type` was given: a name, or a list of names.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(executor_type, str):
+        return executor_type
+    if isinstance(executor_type, list | tuple):
+        names: list[Any] = list(cast("Sequence[Any]", executor_type))
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise TypeError(
+        f"executor_type={executor_type!r:.100}: give one of the names {', '.join(NAMES)}, or a list of names; an "
+        "executor that you made goes to executor="
+    )
+
+
+def checked_hosts(allow_hosts: Any) -> list[str]:
+    """What `allow_hosts` was given, as a list.
+
+    Raises:
+        TypeError: It is no list of hosts.
+        ValueError: It is one text.
+    """
+    if isinstance(allow_hosts, str):
+        raise ValueError(f"allow_hosts is a list of hosts, not one text: write [{allow_hosts!r}]")
+    if isinstance(allow_hosts, Mapping | bytes | bytearray) or not isinstance(allow_hosts, Iterable):
+        raise TypeError(f"allow_hosts is a list of hosts; got {type(allow_hosts).__name__}")  # pyright: ignore[reportUnknownArgumentType]
+    return list(cast("Iterable[str]", allow_hosts))
 
 
 def make_executor(
@@ -47,10 +80,12 @@ def make_executor(
 
     Raises:
         ValueError: There is no such executor, or it does not know an option.
+        TypeError: `executor_type` is neither a name nor a list of names.
     """
+    executor_type = checked_type(executor_type)
     if not isinstance(executor_type, str):
         from actloop.executors.fallback import fallback_executor
 
-        return fallback_executor(list(executor_type), imports, logger, options)
+        return fallback_executor(executor_type, imports, logger, options)
     made = executor_class(executor_type)
     return made(imports, **options) if executor_type == "local" else made(imports, logger, **options)

@@ -71,7 +71,10 @@ class Snapshot:
 
         Raises:
             ValueError: They are no snapshot, or damaged.
+            TypeError: They are no bytes.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Snapshot.from_bytes takes bytes, as to_bytes gives them; got {type(data).__name__}")
         view = memoryview(data)
         start = len(_MAGIC) + _DIGEST
         if bytes(view[: len(_MAGIC)]) != _MAGIC:

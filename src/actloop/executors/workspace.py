@@ -6,7 +6,9 @@ copied back by the host (`exchange`). One that may only be read is mounted where
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,8 +22,25 @@ if TYPE_CHECKING:
 
 DEFAULT_QUOTA = 64 * 1024 * 1024
 
+MAX_QUOTA = 1 << 40
+
 _MOST_NAMED = 20
 """Files that the model is told by name."""
+
+_MOST_SEEN = 100
+"""Files and folders that are looked at before each prompt: a folder may hold millions, on a slow disk."""
+
+_SYSTEM = tuple(
+    map(Path, "/bin /boot /etc /lib /lib32 /lib64 /proc /sbin /sys /usr /private/etc /Library /System".split())  # noqa: SIM905 - a list of names, not of strings
+)
+"""Folders of the system, which programs may not change, nor anything in them."""
+
+_TOGETHER = """
+/ /Applications /Users /dev /dev/shm /home /opt /private /private/tmp /private/var /root /run /tmp /var /var/lib
+/var/log /var/spool /var/tmp
+"""
+_SHARED = frozenset(map(Path, _TOGETHER.split()))
+"""Folders that belong to everybody: one within them may be changed, but not they themselves."""
 
 Located: TypeAlias = "str | os.PathLike[str]"
 
@@ -36,8 +55,8 @@ class Workspace:
         quota: Bytes that the files of a folder that is copied into the sandbox take together, before and after.
 
     Raises:
-        ValueError: It is no folder that can be read, or written; the quota is not positive; or the home folder, or one
-            that holds it, is to be written.
+        ValueError: It is no folder that can be read, or written; the quota is not positive, or more than 1 TiB; or the
+            home folder, one that holds it, or one of the system is to be written.
         TypeError: An argument is of another type.
     """
 
@@ -47,24 +66,27 @@ class Workspace:
 
     def __init__(self, path: Located, writable: bool = False, quota: int = DEFAULT_QUOTA) -> None:
         if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"a workspace is the path of a folder, or a Workspace; got {type(path).__name__}")
+            raise TypeError(f"workspace= is the path of a folder, or a Workspace; got {type(path).__name__}")
+        if type(writable) is not bool:
+            raise TypeError(f"writable= of a workspace is True or False; got {writable!r}")
         if type(quota) is not int:
             raise TypeError(f"the quota of a workspace is a whole number of bytes; got {quota!r}")
-        if quota <= 0:
-            raise ValueError(f"the quota of a workspace is a positive number of bytes; got {quota}")
+        if not 0 < quota <= MAX_QUOTA:
+            raise ValueError(f"the quota of a workspace is a positive number of bytes, at most 1 TiB; got {quota}")
         folder = _folder(path)
         if writable:
             _check_writable(folder)
         object.__setattr__(self, "path", folder)
-        object.__setattr__(self, "writable", bool(writable))
+        object.__setattr__(self, "writable", writable)
         object.__setattr__(self, "quota", quota)
 
-    def can_mount(self, *, others: bool) -> bool:
+    def can_mount(self, *, others: bool, doors: bool = False) -> bool:
         """Whether a sandbox is to mount it, rather than have it copied in.
 
         Args:
             others: Whether programs are another user to the kernel than the caller, so that they can read only what
                 is open to everybody.
+            doors: Whether programs could use sockets, pipes and devices that lie in it, which lead out of the sandbox.
 
         Raises:
             ValueError: Neither is possible; the message says why, and what to do.
@@ -75,12 +97,21 @@ class Workspace:
             return True
         from actloop.executors.files.host_folder import HostFolder
 
-        found = HostFolder(self.path).scan(most=None)
-        if not found.closed:
+        folder = HostFolder(self.path)
+        leading_out = folder.doors() if doors else []
+        found = folder.scan(most=None)
+        if not found.closed and not leading_out:
             return True
         why = found.too_large(self.quota)
         if not why:
             return False
+        if leading_out:
+            shown = ", ".join(map(repr, leading_out))
+            raise ValueError(
+                f"The workspace {self.path} cannot be mounted, since what is no file or folder in it leads out of the "
+                f"sandbox (sockets, pipes, devices: {shown}); and it cannot be copied in instead: {why}. Or move that "
+                "elsewhere."
+            )
         named = ", ".join(repr(name) if name else "the folder itself" for name in sorted(found.closed)[:3])
         more = f" and {len(found.closed) - 3} more" if len(found.closed) > 3 else ""
         raise ValueError(
@@ -93,7 +124,7 @@ class Workspace:
         from actloop.executors.files.host_folder import HostFolder
 
         try:
-            found = HostFolder(self.path).scan()
+            found = HostFolder(self.path).glance(_MOST_SEEN)
         except OSError as error:
             return f"The user's folder cannot be read now: {error.strerror or error}."
         may = (
@@ -137,11 +168,20 @@ def _folder(path: Located) -> Path:
 
 
 def _check_writable(folder: Path) -> None:
-    home = Path(os.path.realpath(os.path.expanduser("~")))
-    if folder == folder.parent or home == folder or folder in home.parents:
+    if folder == folder.parent or any(folder == home or folder in home.parents for home in _homes()):
         raise ValueError(
             f"The workspace {str(folder)!r} holds your home folder or the whole disk, which programs may not change: "
             "make a folder within it"
+        )
+    if folder in _SHARED:
+        raise ValueError(
+            f"The workspace {str(folder)!r} is a folder of the system, which programs may not change: make a folder "
+            "within it"
+        )
+    if any(system == folder or system in folder.parents for system in _SYSTEM):
+        raise ValueError(
+            f"The workspace {str(folder)!r} belongs to the system, which programs may not change: choose a folder of "
+            "yours"
         )
     if not os.access(folder, os.W_OK):
         raise ValueError(f"The workspace {str(folder)!r} may not be written by this user: leave out writable=True")
@@ -149,12 +189,24 @@ def _check_writable(folder: Path) -> None:
         raise ValueError("A writable workspace needs a system on which links can be told from files: Linux or macOS")
 
 
+def _homes() -> set[Path]:
+    """The user's home folder: the one that the environment names, and the one that the system knows."""
+    named = {os.path.expanduser("~")}
+    if sys.platform != "win32":
+        import pwd
+
+        with contextlib.suppress(KeyError):  # a user id without an entry, as in containers
+            named.add(pwd.getpwuid(os.getuid()).pw_dir)
+    return {Path(os.path.realpath(name)) for name in named if name != os.sep}
+
+
 def _listed(found: Scan) -> str:
     files = sorted((name, about.size) for name, about in found.entries.items() if not about.folder)
     if not files:
-        return "It is empty now."
+        return "It holds many entries." if found.seen > _MOST_SEEN else "It is empty now."
     named = ", ".join(f"{name!r} ({in_bytes(size)})" for name, size in files[:_MOST_NAMED])
     more = f" and {len(files) - _MOST_NAMED:,} more" if len(files) > _MOST_NAMED else ""
+    more = " and many more" if found.seen > _MOST_SEEN else more
     return f"It holds {named}{more}."
 
 

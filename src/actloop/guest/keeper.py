@@ -35,7 +35,9 @@ class Keeper:
             user and group id that the guest gets where the keeper is root), `folder` (where programs begin) and
             `network` (true, or a port: programs find a proxy at that port of 127.0.0.1, whose connections are carried
             to the host). Besides: `armor` (speak in lines of base64), `silence` (seconds), and `rlimits`, the limits
-            that it sets on the guest's process itself: `memory`, `files`, `processes` and `disk` by default.
+            that it sets on the guest's process itself: `memory`, `files`, `processes` and `disk` by default. And
+            `filter`: a filter of system calls for the guest, compiled as `code` (in base64) for a `machine` (as
+            `uname -m` names it); where it is `needed`, no guest starts without it.
         serve: Runs a guest on a socket.
     """
 
@@ -46,6 +48,7 @@ class Keeper:
         self._config: dict[str, Any] = options.get("config") or {}
         self._armor = bool(options.get("armor"))
         self._silence = float(options.get("silence") or SILENCE)
+        self._filter: dict[str, Any] = options.get("filter") or {}
         self._rlimits = options.get("rlimits", ("memory", "files", "processes", "disk"))
         self._serve = serve
         self._now = time.monotonic
@@ -107,7 +110,7 @@ class Keeper:
         ours, theirs = socket.socketpair()
         self._child = os.fork()
         if not self._child:
-            _become_guest(theirs, self._config, self._rlimits, self._listener, self._serve)
+            _become_guest(theirs, self._config, self._rlimits, self._filter, self._listener, self._serve)
         theirs.close()
         self._streams[0] = Stream(0, ours)
 
@@ -372,6 +375,7 @@ def _become_guest(
     end: socket.socket,
     config: dict[str, Any],
     rlimits: Any,
+    calls: dict[str, Any],
     listener: socket.socket | None,
     serve: Callable[..., NoReturn],
 ) -> NoReturn:
@@ -404,11 +408,41 @@ def _become_guest(
         for number in (0, 1, 2):
             os.dup2(null, number)
         os.closerange(4, 4096)
+        if calls:
+            _filter(calls)
         serve(fd, config)
     except BaseException as error:
         os.write(2, f"the guest cannot be started: {type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(74)
+
+
+def _filter(given: Mapping[str, Any]) -> None:
+    """Put this process under a filter of system calls, for good.
+
+    Raises:
+        OSError: It cannot be, and is needed.
+    """
+    import binascii
+
+    code = binascii.a2b_base64(given["code"])
+    why = "it is for another machine"
+    if os.uname().machine == given["machine"]:
+        try:
+            import ctypes
+
+            class Program(ctypes.Structure):
+                _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+            program = Program(len(code) // 8, code)
+            libc = ctypes.CDLL(None, use_errno=True)
+            if not libc.prctl(38, 1, 0, 0, 0) and not libc.prctl(22, 2, ctypes.byref(program), 0, 0):
+                return
+            why = os.strerror(ctypes.get_errno())
+        except (ImportError, OSError, AttributeError) as error:
+            why = str(error)
+    if given.get("needed"):
+        raise OSError(f"system calls cannot be filtered, which a mounted workspace needs ({why})")
 
 
 def _limit(limits: Mapping[str, Any], names: Any) -> None:

@@ -149,7 +149,14 @@ def add_workspace(options: dict[str, Any], workspace: Mapping[str, Any], *, coun
         options["memswap_limit"] += 2 * quota
 
 
-def ulimits(local: bool) -> list[tuple[str, int]]:
+FEWER_PROCESSES = (32_768, 8_192, 2_048, 512)
+"""How many processes a user may have, for engines that cannot raise that. A container's own limit is another."""
+
+PROCESSES_REFUSED = "rlimit type 6"
+"""In what an engine says when it cannot set this limit: the number of RLIMIT_NPROC."""
+
+
+def ulimits(local: bool) -> dict[str, int]:
     """Limits of each process, and their values.
 
     Args:
@@ -164,7 +171,7 @@ def ulimits(local: bool) -> list[tuple[str, int]]:
             hard = resource.getrlimit(kind)[1]
             bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
             files, processes = (bound, processes) if kind == resource.RLIMIT_NOFILE else (files, bound)
-    return [("core", 0), ("nofile", files), *([("nproc", processes)] if processes else [])]
+    return {"core": 0, "nofile": files, **({"nproc": processes} if processes else {})}
 
 
 def gpu_requests(gpus: Any) -> list[dict[str, Any]]:

@@ -199,6 +199,28 @@ class HostFolder:
             os.close(descriptor)
         return result
 
+    def doors(self, most: int = 3) -> list[str]:
+        """Names of some sockets, pipes and devices in it, and of folders that cannot be looked into; at most `most`.
+
+        Unlike `scan` it looks into every folder, also into those of version control.
+        """
+        found: list[str] = []
+        folders = [str(self.path)]
+        while folders and len(found) < most:
+            path = folders.pop()
+            try:
+                with os.scandir(path) as items:
+                    for item in items:
+                        if item.is_dir(follow_symlinks=False):
+                            folders.append(item.path)
+                        elif not item.is_symlink() and not item.is_file(follow_symlinks=False):
+                            found.append(os.path.relpath(item.path, self.path))
+            except FileNotFoundError:
+                continue  # it has just been taken away
+            except OSError:
+                found.append(os.path.relpath(path, self.path))
+        return found[:most]
+
     def glance(self, most: int) -> Scan:
         """Some of what is there, the uppermost folders first, without looking at more entries than `most`.
 
