@@ -270,7 +270,7 @@ def test_snapshots_are_restored_in_the_executor_of_their_kind() -> None:
         of_monty = executor.snapshot()
         executor("import statistics\ndef f():\n    return statistics.mean(x)")
         of_local = executor.snapshot()
-        assert (of_monty.kind, of_local.kind) == ("monty", "LocalPythonExecutor")
+        assert (of_monty.kind, of_local.kind) == ("monty", "local")
         with pytest.raises(InterpreterError, match="monty"):
             executor.restore(of_monty)
         executor.cleanup()

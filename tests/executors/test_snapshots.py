@@ -17,6 +17,7 @@ from tests.executors.driving import WAITER, Driver
 
 from actloop.errors import InterpreterError
 from actloop.executors.local import LocalPythonExecutor
+from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.session import SandboxLimits, Snapshot
 from actloop.executors.unsafe import UnsafeInProcessExecutor, cpu_time_of
 from actloop.executors.waiting import run_now
@@ -774,3 +775,16 @@ def test_what_does_not_fit_is_named(make: Callable[..., Any]) -> None:
 def test_what_is_no_bytes_is_no_snapshot(given: Any) -> None:
     with pytest.raises(TypeError, match=r"Snapshot\.from_bytes takes bytes"):
         Snapshot.from_bytes(given)
+
+
+def test_a_subclass_is_of_its_base_class_kind_unless_that_has_none() -> None:
+    class Mine(LocalPythonExecutor):
+        pass
+
+    class Remote(RemotePythonExecutor):
+        pass
+
+    class Another(RemotePythonExecutor):
+        pass
+
+    assert (Mine.kind, Remote.kind, Another.kind) == ("local", "Remote", "Another")

@@ -82,11 +82,14 @@ class GuestExecutor(SessionExecutor):
     """Whether this kind of executor can let programs reach some hosts and nothing else."""
 
     kind: ClassVar[str] = ""
-    """What kind of sandbox this is: snapshots are restored in their own kind only. By default, the class."""
+    """What kind of sandbox this is: snapshots are restored in their own kind only. By default, the class;
+    a subclass of a class that has one inherits it."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, common: bool = False) -> None:
+        """As in `object`; a class that is `common` to several kinds has none itself."""
         super().__init_subclass__()
-        cls.kind = cls.kind or cls.__name__
+        if not common:
+            cls.kind = cls.kind or cls.__name__
 
     def __init__(
         self,

@@ -61,6 +61,7 @@ class BlaxelExecutor(ServiceExecutor):
         SandboxUnavailableError: There are no credentials.
     """
 
+    kind = "blaxel"
     service = "Blaxel"
     extra = "blaxel"
 

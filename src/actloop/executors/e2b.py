@@ -40,6 +40,7 @@ class E2BExecutor(ServiceExecutor):
         SandboxUnavailableError: There is no API key.
     """
 
+    kind = "e2b"
     service = "E2B"
     extra = "e2b"
 

@@ -89,6 +89,7 @@ class LocalPythonExecutor(GuestExecutor):
     Arguments are those of `GuestExecutor`.
     """
 
+    kind = "local"
     enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
     files_in_memory = True
     networked = True

@@ -67,6 +67,7 @@ class ModalExecutor(ServiceExecutor):
         ValueError: `create_kwargs` contradicts the limits.
     """
 
+    kind = "modal"
     service = "Modal"
     extra = "modal"
     armor = False

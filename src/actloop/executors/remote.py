@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actloop.executors.guest_session import GuestProcess
 
 
-class RemotePythonExecutor(GuestExecutor):
+class RemotePythonExecutor(GuestExecutor, common=True):
     """Base class of executors that run programs in a sandbox elsewhere.
 
     Args:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actloop.executors.stream import ByteStream
 
 
-class ServiceExecutor(RemotePythonExecutor):
+class ServiceExecutor(RemotePythonExecutor, common=True):
     """Base class of executors over cloud services.
 
     Args:

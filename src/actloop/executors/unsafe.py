@@ -99,6 +99,7 @@ class UnsafeInProcessExecutor(GuestExecutor):
     Arguments are those of `GuestExecutor`.
     """
 
+    kind = "unsafe"
     enforced = frozenset({"wall", "cpu", "output", "value"} if sys.platform == "linux" else {"wall", "output", "value"})
 
     def spawn(self, config: dict[str, Any]) -> GuestProcess:

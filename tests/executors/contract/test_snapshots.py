@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.executors.contract.kit import EXECUTORS, Subject
 from tests.executors.driving import WAITER, Driver
 
 from actloop.errors import InterpreterError
@@ -63,6 +65,21 @@ def test_damaged_snapshots_are_refused(open_driver: Callable[..., Driver]) -> No
     foreign = Snapshot("another", "3.11.7", b"")
     with pytest.raises(InterpreterError, match="another"):
         run_now(driver.session.restore(foreign, WAITER))
+    assert driver.value("x") == 1
+
+
+def test_snapshots_of_other_kinds_are_refused_by_name(
+    subject: Subject, open_driver: Callable[..., Driver], make: Callable[..., Any]
+) -> None:
+    assert type(make()).kind == subject.name
+    driver = open_driver()
+    driver.value("x = 1")
+    snapshot = taken(driver)
+    assert snapshot.kind == subject.name
+    for other in EXECUTORS.keys() - {subject.name}:
+        foreign = dataclasses.replace(snapshot, kind=other)
+        with pytest.raises(InterpreterError, match=f"'{other}' .*'{subject.name}'"):
+            run_now(driver.session.restore(foreign, WAITER))
     assert driver.value("x") == 1
 
 

@@ -46,6 +46,7 @@ class WasmExecutor(RemotePythonExecutor):
         ValueError: Permissions are asked for, or a limit that it cannot enforce.
     """
 
+    kind = "wasm"
     enforced = frozenset({"wall", "memory", "output", "files", "processes", "disk", "value"}) | _LINUX
     files_in_memory = True
 
