@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, InterpreterError
+from actloop.executors.fallback_names import Definitions
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, Session
 from actloop.guest import Opaque, Record
-from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 _TOO_SLOW = 0.05
 """Seconds that taking a copy of the variables may last before each program."""
 
-_MOST_DEFINITIONS = 1_000
 _MOST_LISTED = 30
-_IMPORTS = ("import ", "from ")
 
 
 class FallbackSession(Session):
@@ -39,13 +36,13 @@ class FallbackSession(Session):
     def __init__(self, owner: FallbackExecutor, place: int, session: Session) -> None:
         self._owner, self._place, self._session = owner, place, session
         self._tools: dict[str, RemoteTool] = {}
-        self._definitions: dict[str, str] = {}
+        self._definitions = Definitions()
         self._observer: Callable[[Request], None] | None = None
         self._code = ""
         self._note = ""
         self._reason = ""
         self._checkpoint: Snapshot | None = None
-        self._slow = self._touched = False
+        self._slow = self._touched = self._stopped = False
 
     @property
     def session(self) -> Session:
@@ -73,6 +70,7 @@ class FallbackSession(Session):
     ) -> None:
         """As in `Session`."""
         self._tools |= {tool.name: tool for tool in tools}
+        self._definitions.forget((*self._tools, *(variables or ())))
         await self._session.define(waiter, tools=tools, variables=variables)
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
@@ -85,6 +83,7 @@ class FallbackSession(Session):
 
     async def stop(self, call_id: int, waiter: Waiter) -> None:
         """As in `Session`."""
+        self._stopped = True
         await self._session.stop(call_id, waiter)
 
     def interrupt(self) -> None:
@@ -113,6 +112,7 @@ class FallbackSession(Session):
         kinds = [getattr(executor, "kind", "") for executor in self._owner.executors]
         if snapshot.kind in kinds[self._place + 1 :]:
             await self._move(waiter, f"a snapshot of {snapshot.kind} is restored", kinds.index(snapshot.kind))
+        self._definitions.clear()
         await self._session.restore(snapshot, waiter)
 
     async def take_files(self, waiter: Waiter) -> FileChanges | None:
@@ -128,7 +128,8 @@ class FallbackSession(Session):
 
     async def start(self, code: str, waiter: Waiter) -> None:
         """As in `Session`."""
-        self._code, self._touched, self._checkpoint = code, False, None
+        self._code, self._checkpoint = code, None
+        self._touched = self._stopped = False
         if self._can_move:
             reason = self._reason or self._executor.lacks(code, self._elsewhere)
             if reason:
@@ -168,9 +169,9 @@ class FallbackSession(Session):
         logs, self._note = self._note + event.logs, ""
         failure = event.failure
         self._checkpoint = None
-        if failure is None:
-            self._remember(self._code)
-        elif reason:
+        if self._can_move:
+            self._definitions.learn(self._code, ended=failure is None and not self._stopped)
+        if failure is not None and reason:
             self._reason = reason
             hint = (
                 f"This sandbox lacks {reason}. The next program runs in another one that has it, with the variables. "
@@ -180,20 +181,6 @@ class FallbackSession(Session):
                 failure.kind, failure.message, failure.traceback, failure.line, failure.source, hint, failure.lost
             )
         return Finished(event.output, logs, failure)
-
-    def _remember(self, code: str) -> None:
-        """Keep the source of functions and imports, which cannot be sent, for the next executor."""
-        if not self._can_move:
-            return
-        try:
-            tree = syntax_tree(code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return
-        for node in tree.body:
-            for name in _defined(node):
-                self._definitions[name] = ast.unparse(node)
-        while len(self._definitions) > _MOST_DEFINITIONS:
-            del self._definitions[next(iter(self._definitions))]
 
     # ---- going on elsewhere
 
@@ -209,7 +196,7 @@ class FallbackSession(Session):
     async def _move(self, waiter: Waiter, reason: str, first: int) -> None:
         place, fresh = await self._owner.open_from(first, waiter)
         try:
-            values = await self._variables(waiter)
+            values, shared = await self._variables(waiter)
             await fresh.define(waiter, tools=list(self._tools.values()))
             left = await self._hand_over(fresh, values, waiter)
         except BaseException:
@@ -223,26 +210,25 @@ class FallbackSession(Session):
         self._reason, self._checkpoint = "", None
         after = type(self._executor).__name__
         self._owner.log(f"Programs go on in {after}: {before} lacks {reason}")
-        if left:
-            listed = ", ".join(left[:_MOST_LISTED]) + (", ..." if len(left) > _MOST_LISTED else "")
-            self._note = f"(Programs run in another sandbox now. Not there any more, define again: {listed})\n"
+        self._note = _told(left, shared)
 
-    async def _variables(self, waiter: Waiter) -> dict[str, Any]:
-        """The variables as they were before the present program."""
+    async def _variables(self, waiter: Waiter) -> tuple[dict[str, Any], list[list[str]]]:
+        """The variables as they were before the present program, and which of them share something."""
         if self._checkpoint is None:
-            return await self._session.read(waiter)
+            return await self._session.read(waiter), await _shared(self._session, waiter)
         copy: Session = await self._executor.open_session(waiter, self._checkpoint)
         try:
-            return await copy.read(waiter)
+            return await copy.read(waiter), await _shared(copy, waiter)
         finally:
             copy.close()
 
     async def _hand_over(self, fresh: Session, values: Mapping[str, Any], waiter: Waiter) -> list[str]:
         """Give the next session what can be given; names of the rest."""
+        missing: list[str] = []
         imported: set[str] = set()
-        for name, source in self._definitions.items():
-            if source.startswith(_IMPORTS) and await _define_again(fresh, source, waiter):
-                imported.add(name)
+        for name, source in self._definitions.imports.items():
+            if name not in self._tools:
+                (imported.add if await _define_again(fresh, source, waiter) else missing.append)(name)
         left: list[str] = []
         for name, value in values.items():
             if name in self._tools:
@@ -253,12 +239,39 @@ class FallbackSession(Session):
                 await fresh.define(waiter, variables={name: value})
             except InterpreterError:
                 left.append(name)
-        missing: list[str] = []
         for name in left:
-            source = self._definitions.get(name, "")
+            source = self._definitions.functions.get(name, "")
             if name not in imported and (not source or not await _define_again(fresh, source, waiter)):
                 missing.append(name)
-        return missing
+        return list(dict.fromkeys(missing))
+
+
+async def _shared(session: Session, waiter: Waiter) -> list[list[str]]:
+    """Names of variables that have a part in common, which will be as many parts as there are names."""
+    tell = getattr(session, "shared", None)
+    return await tell(waiter) if tell is not None else []
+
+
+def _told(left: list[str], shared: list[list[str]]) -> str:
+    """What the model is told of a move; nothing if all is as it was."""
+    parts: list[str] = []
+    if left:
+        parts.append(f"Not there any more, define again: {_listed(left)}.")
+    for group in shared[:_MOST_LISTED]:
+        names = [name for name in group if name not in left]
+        if group == [""]:
+            parts.append("Other variables may have had objects in common and have copies now.")
+        elif len(names) > 1:
+            parts.append(f"{_listed(names)} had an object in common and have a copy each now.")
+        elif names == group:
+            parts.append(f"Parts of {names[0]} were one object and are copies now.")
+    if len(shared) > _MOST_LISTED:
+        parts.append("So have others.")
+    return f"(Programs run in another sandbox now. {' '.join(parts)})\n" if parts else ""
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_LISTED]) + (", ..." if len(names) > _MOST_LISTED else "")
 
 
 async def _define_again(session: Session, source: str, waiter: Waiter) -> bool:
@@ -272,25 +285,6 @@ async def _define_again(session: Session, source: str, waiter: Waiter) -> bool:
             return event.failure is None
         if isinstance(event, Call):
             await session.fail(event.id, "RuntimeError", "tools cannot be called now", waiter)
-
-
-def _defined(node: ast.stmt) -> list[str]:
-    """What a statement defines that does nothing else when it runs."""
-    match node:
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return [alias.asname or alias.name.partition(".")[0] for alias in names]
-        case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
-            given = [*node.args.defaults, *(value for value in node.args.kw_defaults if value is not None)]
-            return [name] if all(isinstance(value, ast.Constant) for value in given) and not _calls(node) else []
-        case _:
-            return []
-
-
-def _calls(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether annotations would call something."""
-    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    notes = [note for note in (*(item.annotation for item in arguments), node.returns) if note is not None]
-    return any(isinstance(part, ast.Call | ast.Await) for note in notes for part in ast.walk(note))
 
 
 def _is_left(value: Any, depth: int = 0) -> bool:

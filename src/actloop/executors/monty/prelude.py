@@ -28,8 +28,11 @@ LAST = "__actloop_last"
 WAITS = "__actloop_waits"
 """True while a program runs that awaits: asynchronous tools then give something to be awaited."""
 
+MOST_SHARED = 1000
+"""Pairs of variables with an object in common that are told."""
+
 _BUILTINS = (
-    "BaseException bool bytes complex dict float frozenset getattr hasattr hex int isinstance len list max min print"
+    "BaseException bool bytes complex dict float frozenset getattr hasattr hex id int isinstance len list max min print"
     " range repr set setattr str sum tuple type AttributeError Exception IndexError KeyError RecursionError ValueError"
 )
 
@@ -78,6 +81,9 @@ def __actloop_make(Kept=__actloop_Kept, Record=__actloop_Record, BUILTINS):
         datetime.datetime, datetime.time, datetime.date, datetime.timedelta, datetime.timezone
     )
     wide = 1 << 1600
+    plain = {
+        str, int, float, bool, complex, bytes, type(None), moment, clock, day, span, zone, decimal.Decimal, pathlib.Path
+    }
     classes = {}
     settings = {"mark": "", "limit": 1 << 16}
 
@@ -322,6 +328,45 @@ def __actloop_make(Kept=__actloop_Kept, Record=__actloop_Record, BUILTINS):
         own = [name for name in values if not name.startswith("__") and name not in hidden]
         return [name for name in own if type(values[name]).__name__ != "module"]
 
+    def parts(value):
+        kind = type(value)
+        if kind is dict:
+            return [*value.keys(), *value.values()]
+        if kind in (list, tuple, set, frozenset):
+            return list(value)
+        if kind is Record:
+            return [getattr(value, key) for key in getattr(value, "\\0")[1]]
+        if isinstance(value, dict):
+            return [*value.keys(), *value.values()]
+        if kind.__name__ in ("deque", "dict_keys", "dict_values", "dict_items") or isinstance(value, tuple):
+            return list(value)
+        return [getattr(value, key) for key in classes.get(kind.__name__, ()) if hasattr(value, key)]
+
+    def share(values, hidden):
+        seen, common, left = {}, {}, 100000
+        for name in variables(values, hidden):
+            waiting = [values[name]]
+            while waiting:
+                value = waiting.pop()
+                kind = type(value)
+                if kind in plain or kind.__name__ in ("range", "function", "builtin_function_or_method", "type"):
+                    continue
+                if kind is not tuple and kind is not frozenset:
+                    known = seen.get(id(value))
+                    if known is not None:
+                        common.setdefault((known, name), None)
+                        continue
+                    seen[id(value)] = name
+                inner = parts(value)
+                left -= len(inner)
+                if left < 0 or len(common) >= MOST_SHARED:
+                    common[("", "")] = None
+                    say({"value": [[first, other] for first, other in common]})
+                    return
+                if inner and not {type(item) for item in inner} <= plain:
+                    waiting.extend(inner)
+        say({"value": [[first, other] for first, other in common]})
+
     def tell(values, hidden, all_of_it):
         names = variables(values, hidden)
         if all_of_it:
@@ -329,12 +374,12 @@ def __actloop_make(Kept=__actloop_Kept, Record=__actloop_Record, BUILTINS):
         else:
             say({"value": names})
 
-    return last, use, use_either, take, tell, settings, classes
+    return last, use, use_either, take, tell, share, settings, classes
 
 
 (
-    __actloop_last, __actloop_use, __actloop_use_either, __actloop_take, __actloop_tell, __actloop_settings,
-    __actloop_classes,
+    __actloop_last, __actloop_use, __actloop_use_either, __actloop_take, __actloop_tell, __actloop_share,
+    __actloop_settings, __actloop_classes,
 ) = __actloop_make()
 __actloop_waits = False
 """
@@ -342,6 +387,7 @@ __actloop_waits = False
 SOURCE = (
     _SOURCE.replace("BUILTINS", ", ".join(f"{name}={name}" for name in _BUILTINS.split()))
     .replace("DEPTH", str(MAX_DEPTH))
+    .replace("MOST_SHARED", str(MOST_SHARED))
     .lstrip()
 )
 """What is fed to a session before anything else."""
@@ -370,6 +416,14 @@ def binding(name: str) -> str:
 def telling(hidden: Iterable[str], *, values: bool) -> str:
     """A program that tells the session's variables, or their names only; those of tools are hidden."""
     return f"__actloop_tell(locals(), {sorted(hidden)!r}, {values})\nNone"
+
+
+def sharing(hidden: Iterable[str]) -> str:
+    """A program that tells pairs of the session's variables that have an object in common which may change.
+
+    A variable is paired with itself if parts of it are one object, and no name with itself if not all was looked at.
+    """
+    return f"__actloop_share(locals(), {sorted(hidden)!r})\nNone"
 
 
 def knowing(classes: Mapping[str, Iterable[str]]) -> str:

@@ -16,7 +16,7 @@ from actloop.executors.monty.engine import Clock, Done, Engine
 from actloop.executors.monty.pool import Checkout
 from actloop.executors.monty.running import ENDED, Running, Speech
 from actloop.executors.monty.source import read_program
-from actloop.executors.monty.values import Codec
+from actloop.executors.monty.values import Codec, joined
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, Session
 from actloop.executors.snapshots import Snapshot
 from actloop.guest import TOO_SLOW, WireError
@@ -45,6 +45,7 @@ START = 30.0
 
 _END = 5.0
 _MOST_NAMES = 10_000
+_LONGEST_NAME = 1000
 _PREPARED = 16
 _OUT_OF_TIME = "feed time limit exceeded"
 
@@ -129,9 +130,27 @@ class MontySession(Session):
         except (WireError, KeyError, TypeError) as error:
             raise InterpreterError(f"The sandbox told its variables wrongly: {error}") from None
 
+    async def shared(self, waiter: Waiter) -> list[list[str]]:
+        """Names of variables that have an object in common which may change, together; one name for parts of itself.
+
+        An empty name says that not all was looked at.
+        """
+        told = await self._ask(
+            lambda checkout: self._hear(checkout, prelude.sharing(self._tools)), waiter, "tell its variables"
+        )
+        try:
+            pairs: Any = self._codec.value(told)["value"]
+            named = [(str(one), str(other)) for one, other in pairs[: prelude.MOST_SHARED + 1]]
+            return joined([pair for pair in named if all(len(name) <= _LONGEST_NAME for name in pair)])
+        except (WireError, KeyError, TypeError, ValueError) as error:
+            raise InterpreterError(f"The sandbox told its variables wrongly: {error}") from None
+
     def _tell(self, checkout: Checkout, *, values: bool) -> str:
+        return self._hear(checkout, prelude.telling(self._tools, values=values))
+
+    def _hear(self, checkout: Checkout, code: str) -> str:
         speech = Speech(self._mark, self._limits.value, lambda _: None)
-        checkout.feed(prelude.telling(self._tools, values=values), speech)
+        checkout.feed(code, speech)
         return speech.taken() or "{}"
 
     async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:
@@ -157,7 +176,9 @@ class MontySession(Session):
             names: Any = json.loads(told)["value"]
         except (ValueError, KeyError, TypeError, RecursionError):
             names = []
-        listed = tuple(name for name in names if type(name) is str and len(name) <= 1000 and name not in unwanted)
+        listed = tuple(
+            name for name in names if type(name) is str and len(name) <= _LONGEST_NAME and name not in unwanted
+        )
         about = {"feeds": feeds, "memory": self._limits.memory, "classes": self._classes}
         return Snapshot(KIND, __version__, json.dumps(about).encode() + b"\n" + data, listed)
 

@@ -17,7 +17,7 @@ from actloop.guest.library_encoders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _MOST_HELD = 10_000
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -82,3 +82,14 @@ class Codec:
 class _ForMonty(Encoder):
     def _container(self, value: Any, encode: Callable[[Encoder, Any], Any]) -> Any:
         return self.opaque(value) if encode in _NO_USE_THERE else super()._container(value, encode)
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Groups of names, from pairs of which both belong to one; a name that is paired with itself only is one alone."""
+    groups: dict[str, list[str]] = {}
+    for one, other in pairs:
+        into, more = groups.setdefault(one, [one]), groups.setdefault(other, [other])
+        if into is not more:
+            into.extend(more)
+            groups |= dict.fromkeys(more, into)
+    return [group for name, group in groups.items() if group[0] == name]
