@@ -298,7 +298,7 @@ def test_options_go_to_the_classes_that_know_them(tmp_path: Any) -> None:
     with fallback_executor(["monty", "local"], [], logger, {"workspace": str(tmp_path / "w")}) as made:
         assert [type(executor).__name__ for executor in made.executors] == ["LocalPythonExecutor"]
         assert made.workspace is not None
-    assert "monty is passed over" in logger.lines[0]
+    assert logger.lines == ["monty is passed over: it has no files"]
     with pytest.raises(TypeError, match="nonsense"):
         fallback_executor(["monty", "local"], [], None, {"nonsense": 1})
     with pytest.raises(ValueError, match="no such executor"):
@@ -347,6 +347,17 @@ def test_an_agent_goes_on_elsewhere() -> None:
         assert agent.run("go") == [3.5, 1, 3]
         assert "moved to another sandbox by itself" in agent.system_prompt
         assert "inheritance" not in agent.system_prompt
+
+
+@pytest.mark.parametrize("kind", ["monty", ["monty"], ["monty", "local"]])
+@pytest.mark.parametrize("structured", [False, True])
+def test_the_prompt_names_the_modules_that_there_are(kind: Any, structured: bool) -> None:
+    with agent_of("1", executor_type=kind, use_structured_outputs_internally=structured) as agent:
+        small, whole = "Only these modules can be imported: asyncio, ", "Only the Python standard library is available"
+        assert (small in agent.system_prompt, whole in agent.system_prompt) == ("local" not in kind, "local" in kind)
+    templates: Any = agent.prompt_templates | {"system_prompt": "{{ authorized_imports }}"}
+    with agent_of("1", executor_type=kind, prompt_templates=templates) as agent:
+        assert ("argparse" in agent.system_prompt) == ("local" in kind)
 
 
 async def test_agents_go_on_elsewhere_on_an_event_loop() -> None:

@@ -36,12 +36,16 @@ def test_every_example_is_a_right_reply(tags: tuple[str, str]) -> None:
 def test_the_system_prompt_needs_nothing_of_a_task() -> None:
     template = packaged_templates("code_agent")["system_prompt"]
     sandbox = {"sandbox_files": False, "sandbox_network": True, "sandbox_notes": "It is small."}
-    given = variables(TAGS[2], additional_imports=["numpy"], custom_instructions="Be kind.", **sandbox)
+    imports: dict[str, Any] = {"additional_imports": ["numpy"], "only_imports": None}
+    given = variables(TAGS[2], **imports, custom_instructions="Be kind.", **sandbox)
     text = populate_template(template, given)
     assert "There is no input(), no host file. It is small.\n" in text
     assert "<run>" in text
     assert "you may import numpy" in text
     assert text.endswith("\n\nBe kind.")
+    text = populate_template(template, given | {"only_imports": ["math", "re"]})
+    assert "Only these modules can be imported: math, re. There is no input()" in text
+    assert "library" not in text
 
 
 @pytest.mark.parametrize("name", ["code_agent", "structured_code_agent", "toolcalling_agent"])

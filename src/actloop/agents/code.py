@@ -76,6 +76,8 @@ class CodeAgent(MultiStepAgent):
         **kwargs: Any,
     ) -> None:
         if "e2b_api_key" in kwargs:  # older programs give it by itself
+            if executor_type != "e2b":
+                raise ValueError(f"e2b_api_key is for executor_type='e2b'; got executor_type={executor_type!r}")
             executor_kwargs = {"api_key": kwargs.pop("e2b_api_key"), **(executor_kwargs or {})}
         check_options(type(self), MultiStepAgent, kwargs)
         self.additional_authorized_imports = checked_names(
@@ -101,6 +103,8 @@ class CodeAgent(MultiStepAgent):
             raise ValueError("workspace= and allow_hosts= are options of an executor: give them to yours")
         self.executor_type = registry.checked_type(executor_type)
         self.executor_kwargs = dict(executor_kwargs or {})
+        if executor is not None and (self.executor_kwargs or self.executor_type != "local"):
+            raise ValueError("executor= contradicts executor_type= and executor_kwargs=, which make one: leave one out")
         self.workspace = workspace
         self.allow_hosts = registry.checked_hosts(allow_hosts)
         self.python_executor = executor if executor is not None else self.create_python_executor()
@@ -118,16 +122,12 @@ class CodeAgent(MultiStepAgent):
         from actloop.executors.session import SandboxLimits
 
         options = dict(self.executor_kwargs)
-        if self.executor_type == "local":
-            from actloop.executors.local import LocalPythonExecutor
-
-            check_options(LocalPythonExecutor, LocalPythonExecutor, options)
         if self.workspace is not None:
             options.setdefault("workspace", self.workspace)
         if self.allow_hosts:
             options.setdefault("allow_hosts", self.allow_hosts)
         # The loop cuts what the model is shown. The sandbox's own limit only has to let that much through.
-        kept = (options.get("limits") or SandboxLimits()).output
+        kept = getattr(options.get("limits"), "output", SandboxLimits.output)
         if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:
             options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
         return registry.make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)
@@ -143,8 +143,9 @@ class CodeAgent(MultiStepAgent):
         return populate_template(self.prompt_templates["system_prompt"], self._template_variables())
 
     def _template_variables(self) -> dict[str, Any]:
-        imports = self.authorized_imports
         executor: Any = getattr(self, "python_executor", None)  # which is made after the prompts
+        only: list[str] | None = getattr(executor, "only_imports", None)
+        imports = only or self.authorized_imports
         notes = executor.instructions() if hasattr(executor, "instructions") else ""
         variables = super()._template_variables()
         if not self._own_prompts:  # which know nothing of the sandbox
@@ -155,6 +156,7 @@ class CodeAgent(MultiStepAgent):
             "sandbox_notes": notes,
             "authorized_imports": "You can import from any package you want." if "*" in imports else str(imports),
             "additional_imports": self.additional_authorized_imports,
+            "only_imports": only,
             "code_block_opening_tag": self.code_block_tags[0],
             "code_block_closing_tag": self.code_block_tags[1],
         }

@@ -57,6 +57,11 @@ class FallbackExecutor(SessionExecutor):
         """The hosts that programs may reach."""
         return next(filter(None, (getattr(executor, "network", None) for executor in self.executors)), None)
 
+    @property
+    def only_imports(self) -> list[str] | None:
+        """The modules that programs can import, where the last executor has not all of Python's."""
+        return getattr(self.executors[-1], "only_imports", None)
+
     def instructions(self) -> str:
         """What a model that writes programs for it must know besides."""
         notes = [executor.instructions() for executor in self.executors if hasattr(executor, "instructions")]
@@ -171,12 +176,20 @@ def fallback_executor(
         except (ValueError, MissingExtraError, SandboxUnavailableError) as error:
             if isinstance(error, InterpreterError):
                 raise
-            reasons.append(f"{name}: {error}")
+            reason = _shortly(str(error), kind)
+            reasons.append(f"{name}: {reason}")
             if logger is not None:
-                logger.log(f"{name} is passed over: {error}", level="info", markup=False)
+                logger.log(f"{name} is passed over: {reason}", level="info", markup=False)
     if not made:
         raise _none_left(reasons)
     return FallbackExecutor(made, logger)
+
+
+def _shortly(text: str, kind: type) -> str:
+    """What a class that refuses its options says of itself, without what to do about it."""
+    if not text.startswith(f"{kind.__name__} "):
+        return text
+    return "it " + text.removeprefix(f"{kind.__name__} ").partition(": ")[0]
 
 
 def _options_of(kind: type) -> set[str]:

@@ -47,6 +47,7 @@ class MontyExecutor(GuestExecutor):
             raise ValueError("MontyExecutor has no files: leave workspace out, or choose another executor")
         super().__init__(additional_imports, **options)
         self.authorized_imports = sorted(lacks.MODULES)
+        self.only_imports = lacks.SHOWN
 
     @classmethod
     def why_unavailable(cls) -> str:

@@ -45,6 +45,9 @@ ABSENT = {
 
 _ABSENT = {module: frozenset(names.split()) for module, names in ABSENT.items()}
 
+SHOWN = sorted(MODULES - {"__future__", "os", "os.path", "posixpath", "sys"})
+"""Those that a model is told of."""
+
 BUILTINS = frozenset(
     """
     BaseExceptionGroup BlockingIOError BrokenPipeError BufferError ChildProcessError ConnectionAbortedError
@@ -87,13 +90,12 @@ _CLASS_METHODS = {"dict": {"fromkeys"}, "bytes": {"fromhex"}}
 _PARSER = "The monty syntax parser does not yet support"
 
 INSTRUCTIONS = (
-    "Programs run in Monty, a small Python without most of the standard library. Only these modules can be imported: "
-    + ", ".join(sorted(name for name in MODULES if name not in ("__future__", "os", "os.path", "posixpath", "sys")))
-    + ". There is no inheritance (neither class B(A) nor exceptions of your own), no yield, no del, no property,"
+    "Programs run in Monty, a small Python without most of the standard library. There is no inheritance (neither"
+    " class B(A) nor exceptions of your own), no yield, no del, no property,"
     " classmethod or staticmethod, no class inside of a class, no except*, no async with, no import *. A generator"
     " expression gives a list at once. Classes with methods, dataclasses, closures, decorators of functions, match,"
     " with, try and comprehensions work. Methods are only found to be called: write sorted(words, key=lambda w:"
-    " w.lower()) instead of key=str.lower. There are no files; use the tools."
+    " w.lower()) instead of key=str.lower."
 )
 """What a model must know that writes for Monty."""
 
