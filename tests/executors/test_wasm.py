@@ -21,7 +21,9 @@ from tests.executors.driving import WAITER, Driver
 
 from actloop.agents.code import CodeAgent
 from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
+from actloop.executors.fallback import FallbackExecutor
 from actloop.executors.session import Call, SandboxLimits
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.executors.waiting import run_now
 from actloop.executors.wasm import WasmExecutor, assets, image
 from actloop.executors.wasm.process import DenoProcess, Plan
@@ -277,11 +279,25 @@ def test_packages_come_with_what_they_need_from_pip(
     assert failure_of(driver, "import onion")[0] == "ImportError"
     shutil.rmtree(index)
     assert open_driver({"additional_imports": ["lentil"]}).value("import lentil\nlentil.hot") == 61
-    with pytest.raises(InterpreterError, match="turnip cannot be had for Pyodide"):
+    with pytest.raises(SandboxUnavailableError, match="turnip cannot be had for Pyodide"):
         open_driver({"additional_imports": ["turnip"]})
     with pytest.raises(InterpreterError, match="There is no wheel"):
-        open_driver({"additional_imports": [str(tmp_path / "no.whl")]})
+        WasmExecutor([str(tmp_path / "no.whl")])
     assert WasmExecutor(["json", "os.path", "PIL", "attrs>=25"]).installed_packages == ["pillow", "attrs>=25"]
+
+
+def test_an_executor_whose_packages_cannot_be_had_is_passed_over(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert own_cache
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    executor = FallbackExecutor([WasmExecutor(["turnip"]), UnsafeInProcessExecutor([])])
+    try:
+        executor.send_tools({})
+        assert executor("6 * 7").output == 42
+        assert "turnip cannot be had for Pyodide" in executor.passed_over["WasmExecutor"]
+    finally:
+        executor.cleanup()
 
 
 # ---- what it starts from
@@ -309,7 +325,8 @@ def test_it_starts_without_an_image_where_none_can_be_kept(
 def test_pyodide_that_cannot_be_fetched_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTLOOP_CACHE", str(tmp_path))
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9/")
-    assert "python -m actloop.executors.wasm" in WasmExecutor.why_unavailable()
+    assert WasmExecutor.why_unavailable() == ""  # since the first session fetches it
+    assert "python -m actloop.executors.wasm" in WasmExecutor.to_fetch()
     with pytest.raises(SandboxUnavailableError, match=r"could not be fetched .*NPM_CONFIG_REGISTRY"):
         run_now(WasmExecutor().open_session(WAITER))
     assert not assets.has_pyodide()

@@ -174,15 +174,18 @@ def _executors() -> list[Finding]:
 
     from actloop.executors.registry import NAMES, executor_class
 
-    def missing(name: str) -> str:
+    def looked_at(name: str) -> Finding:
         try:
-            return executor_class(name).why_unavailable()
+            kind = executor_class(name)
+            reason: str = kind.why_unavailable()
+            fetched: str = kind.to_fetch() if not reason and hasattr(kind, "to_fetch") else ""
         except Exception as error:  # a broken package of a service's must not hide what else is here
-            return f"{type(error).__name__}: {error}"
+            return Finding(name, False, f"{type(error).__name__}: {error}")
+        ready = f"ready; the first session fetches {fetched}" if fetched else "ready"
+        return Finding(name, not reason, reason or ready)
 
     with ThreadPoolExecutor(len(NAMES)) as pool:  # some ask a daemon, or look for a program
-        found = zip(NAMES, pool.map(missing, NAMES), strict=True)
-    return [Finding(name, not reason, reason or "ready") for name, reason in found]
+        return list(pool.map(looked_at, NAMES))
 
 
 def _model() -> Finding:

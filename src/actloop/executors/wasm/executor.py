@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import AgentError
+from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.wasm import assets, image, packages
 
@@ -43,7 +43,8 @@ class WasmExecutor(RemotePythonExecutor):
         **options: Those of `RemotePythonExecutor`.
 
     Raises:
-        ValueError: Permissions are asked for, or a limit that it cannot enforce.
+        ValueError: Permissions are asked for, or a limit that it cannot enforce; or there is no such wheel. Packages
+            that Pyodide cannot have are found when the first session starts, with `SandboxUnavailableError`.
     """
 
     kind = "wasm"
@@ -75,6 +76,7 @@ class WasmExecutor(RemotePythonExecutor):
         self._spare_lock = threading.Lock()
         self._maker: threading.Thread | None = None
         super().__init__(additional_imports, logger, **options)
+        packages.check_wheels(self.installed_packages)
 
     @property
     def timeout(self) -> float | None:
@@ -88,12 +90,12 @@ class WasmExecutor(RemotePythonExecutor):
             assets.find_deno()
         except AgentError as error:
             return str(error)
-        if not assets.has_pyodide():
-            return (
-                f"Pyodide {assets.PYODIDE} is not here yet: the first session fetches it, or "
-                "`python -m actloop.executors.wasm` does"
-            )
         return ""
+
+    @classmethod
+    def to_fetch(cls) -> str:
+        """What the first session fetches by itself; empty when it is here."""
+        return "" if assets.has_pyodide() else f"Pyodide {assets.PYODIDE}, or `python -m actloop.executors.wasm` does"
 
     def instructions(self) -> str:
         """As in `GuestExecutor`."""
@@ -122,7 +124,10 @@ class WasmExecutor(RemotePythonExecutor):
         deno = assets.find_deno(self.deno_path)
         pyodide = assets.ensure_pyodide(deno, self._say)
         memory = image.ensure_image(deno, pyodide, self._say)
-        wheels = packages.ensure_packages(self.installed_packages, self._say)
+        try:
+            wheels = packages.ensure_packages(self.installed_packages, self._say)
+        except InterpreterError as error:  # no program can run then, whatever a model writes
+            raise SandboxUnavailableError(str(error)) from None
         own = packages.modules_of(Path(name) for name in self.installed_packages if name.endswith(".whl"))
         guest = image.guest_file() if memory is None else None
         plan = Plan(deno, pyodide, memory, guest, (image.zones_file(), *wheels))

@@ -34,10 +34,7 @@ def ensure_packages(wanted: Sequence[str], say: Callable[[str], None] = lambda _
     Raises:
         InterpreterError: One cannot be had for Pyodide.
     """
-    wheels = [Path(name) for name in wanted if name.endswith(".whl")]
-    for wheel in wheels:
-        if not wheel.is_file():
-            raise InterpreterError(f"There is no wheel {wheel}")
+    wheels = check_wheels(wanted)
     names = sorted(name for name in wanted if not name.endswith(".whl"))
     if not names:
         return wheels
@@ -49,6 +46,19 @@ def ensure_packages(wanted: Sequence[str], say: Callable[[str], None] = lambda _
                 say(f"Fetching {', '.join(names)} for Pyodide (once) ...")
                 _download(names, folder)
     return [*wheels, *sorted(folder.glob("*.whl"))]
+
+
+def check_wheels(wanted: Sequence[str]) -> list[Path]:
+    """The wheels among what is wanted that are given by their paths.
+
+    Raises:
+        InterpreterError: There is none at that path.
+    """
+    wheels = [Path(name) for name in wanted if name.endswith(".whl")]
+    for wheel in wheels:
+        if not wheel.is_file():
+            raise InterpreterError(f"There is no wheel {wheel}")
+    return wheels
 
 
 def _download(names: Sequence[str], folder: Path) -> None:
