@@ -8,7 +8,7 @@ import pytest
 
 from actloop import CodeAgent, LogLevel, OpenAIModel, ScriptedModel, Tool, ToolCallingAgent, WebSearchTool
 from actloop.executors.local import LocalPythonExecutor
-from actloop.executors.registry import make_executor
+from actloop.executors.registry import NAMES, make_executor
 
 CLASSES = pytest.mark.parametrize("cls", [CodeAgent, ToolCallingAgent])
 
@@ -54,6 +54,9 @@ def test_an_unknown_argument_is_told_by_the_name_of_the_class(cls: Any) -> None:
         ({"executor_type": "dokcer"}, "'dokcer': there is no such executor; there are local, docker"),
         ({"executor_type": ["local", "dokcer"]}, "dokcer"),
         ({"executor": object(), "allow_hosts": ["example.org"]}, "are options of an executor"),
+        ({"executor": object(), "executor_type": "docker"}, "executor= contradicts executor_type="),
+        ({"executor": object(), "executor_kwargs": {"timeout_seconds": 1}}, "executor= contradicts"),
+        ({"e2b_api_key": "k"}, "e2b_api_key is for executor_type='e2b'"),
         ({"journal": 3}, "journal must be a Journal"),
         ({"journal": "here"}, "journal must be a Journal"),
     ],
@@ -68,6 +71,31 @@ def test_an_unknown_option_of_the_executor_is_named() -> None:
         TypeError, match="LocalPythonExecutor takes no argument 'timeout'; did you mean 'timeout_seconds'"
     ):
         CodeAgent([], ScriptedModel([]), executor_kwargs={"timeout": 1})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "e2b"])
+def test_an_unknown_option_of_any_executor_is_named(name: str) -> None:
+    with pytest.raises(TypeError, match=r"Executor takes no argument 'limit'; did you mean 'limits'"):
+        make_executor(name, [], None, {"limit": 1})
+
+
+def test_an_executor_that_is_given_takes_the_place_of_a_saved_one() -> None:
+    with CodeAgent([], ScriptedModel([]), executor_kwargs={"timeout_seconds": 3.0}, journal=None) as agent:
+        saved = agent.to_dict()
+    executor = LocalPythonExecutor()
+    with CodeAgent.from_dict(saved, model=ScriptedModel([]), executor=executor, tools=[], journal=None) as agent:
+        assert agent.python_executor is executor
+
+
+def test_what_is_printed_may_be_longer_by_one_argument_alone() -> None:
+    with CodeAgent([], ScriptedModel([]), max_print_outputs_length=60_000, journal=None) as agent:
+        assert agent.python_executor.limits.output == 60_000
+
+
+@pytest.mark.parametrize("name", ["local", "monty", "wasm"])
+def test_limits_of_another_type_are_named(name: Any) -> None:
+    with pytest.raises(TypeError, match="limits must be SandboxLimits"):
+        CodeAgent([], ScriptedModel([]), executor_type=name, executor_kwargs={"limits": {"wall": 3}}, journal=None)
 
 
 @pytest.mark.parametrize("rate", ["x", 0, -1, float("nan"), float("inf")])

@@ -165,7 +165,7 @@ def test_what_cannot_be_said_plainly() -> None:
         assert one.run("go", reset=False) == 1
     with ToolCallingAgent([], ScriptedModel([]), verbosity_level=LogLevel.OFF) as calling:
         with pytest.raises(InterpreterError, match="ToolCallingAgent has no executor"):
-            calling.restore(Snapshot("LocalPythonExecutor", "3.11.1", b"x"))
+            calling.restore(Snapshot("local", "3.11.1", b"x"))
         with pytest.raises(InterpreterError, match="no sandbox to take"):
             calling.snapshot()
 
@@ -176,5 +176,5 @@ def test_the_kind_of_executor_counts() -> None:
         snapshot = one.snapshot()
     with agent("final_answer(x)", executor=UnsafeInProcessExecutor()) as other:
         other.restore(snapshot)
-        with pytest.raises(InterpreterError, match="of the kind 'LocalPythonExecutor'"):
+        with pytest.raises(InterpreterError, match="of the kind 'local'"):
             other.run("on", reset=False)

@@ -314,7 +314,6 @@ def test_an_image_may_not_write_to_volumes_of_its_own(make: Callable[..., Docker
         {"user": "0:0"},
         {"entrypoint": "sh"},
         {"command": "sh"},
-        {"runtime_of_my_own": 1},
         {"tmpfs": {"/tmp": "exec"}},
     ],
     ids=str,
@@ -324,9 +323,22 @@ def test_options_that_open_a_container_are_refused(bad: dict[str, Any]) -> None:
         DockerExecutor([], None, container_run_kwargs=bad)
 
 
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_options_that_there_are_not_are_named(unsafe: bool) -> None:
+    for bad, words in (("foo", "unknown option 'foo'"), ("mem_limits", "'mem_limits'; did you mean 'mem_limit'")):
+        with pytest.raises(ValueError, match=f"container_run_kwargs: .*{words}"):
+            DockerExecutor([], None, container_run_kwargs={bad: 1}, allow_unsafe_options=unsafe)
+
+
+@pytest.mark.parametrize("bad", [{"cpus": "two"}, {"cpus": 0}, {"cpus": True}, {"warm": -1}, {"warm": "1"}], ids=str)
+def test_numbers_that_are_none_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(bad))}="):
+        DockerExecutor([], None, **bad)
+
+
 @pytest.mark.parametrize("user", ["root", "0", "0:0", "", "00", "+0", "root:65532"])
 def test_programs_are_never_root(user: str) -> None:
-    with pytest.raises(ValueError, match="user="):
+    with pytest.raises(ValueError, match=r"^user="):
         DockerExecutor([], None, user=user)
 
 

@@ -777,6 +777,18 @@ def test_what_is_no_bytes_is_no_snapshot(given: Any) -> None:
         Snapshot.from_bytes(given)
 
 
+@pytest.mark.parametrize("given", [b"abc", None, 5])
+def test_only_a_snapshot_is_restored(given: Any) -> None:
+    with LocalPythonExecutor() as executor, pytest.raises(TypeError, match=r"takes a Snapshot; .*Snapshot\.from_bytes"):
+        executor.restore(given)
+
+
+def test_names_of_pythons_own_are_left_out() -> None:
+    with LocalPythonExecutor(["warnings"]) as executor:
+        executor("import warnings\nwarnings.warn('seen')\n__note__ = 1\nx = 1")
+        assert set(executor.snapshot().names) == {"warnings", "x"}
+
+
 def test_a_subclass_is_of_its_base_class_kind_unless_that_has_none() -> None:
     class Mine(LocalPythonExecutor):
         pass

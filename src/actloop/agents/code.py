@@ -127,7 +127,7 @@ class CodeAgent(MultiStepAgent):
         if self.allow_hosts:
             options.setdefault("allow_hosts", self.allow_hosts)
         # The loop cuts what the model is shown. The sandbox's own limit only has to let that much through.
-        kept = getattr(options.get("limits"), "output", SandboxLimits.output)
+        kept = getattr(options.get("limits"), "output", SandboxLimits().output)
         if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:
             options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
         return registry.make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)

@@ -258,6 +258,9 @@ def _build(cls: type, data: Mapping[str, Any], trust: bool, overrides: Mapping[s
         more = [name for name in data.get("authorized_imports", ()) if name not in BASE_BUILTIN_MODULES]
         settings["additional_authorized_imports"] = more
     arguments: dict[str, Any] = {key: _read(value, trust) for key, value in settings.items() if key not in overrides}
+    if overrides.get("executor") is not None:  # takes the place of the saved one
+        for name in ("executor_type", "executor_kwargs"):
+            arguments.pop(name, None)
     arguments |= _templates(data)
     if data.get("verbosity_level") is not None:
         level = data["verbosity_level"]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import InterpreterError
+from actloop.executors.snapshots import check_snapshot
 from actloop.executors.waiting import BlockingWaiter, run_now
 from actloop.memory.steps import ActionStep
 from actloop.ui.logger import Monitor
@@ -109,7 +110,9 @@ class LatestRun(ABC):
         Raises:
             InterpreterError: The agent's executor cannot be given variables of a snapshot. Whether this snapshot fits
                 it, is seen when that run begins.
+            TypeError: It is no snapshot.
         """
+        check_snapshot(snapshot)
         if not hasattr(self._executor(), "open_session"):
             raise InterpreterError(f"{type(self).__name__} has no executor that opens sandboxes for snapshots")
         self._runs.restore(snapshot)

@@ -65,6 +65,7 @@ class GuestExecutor(SessionExecutor):
 
     Raises:
         InterpreterError: An authorised module is not installed.
+        TypeError: `limits` are no `SandboxLimits`.
         ValueError: A limit is asked for that this kind of executor cannot enforce; or hosts that it cannot keep
             programs to; or there is no such host.
     """
@@ -77,6 +78,9 @@ class GuestExecutor(SessionExecutor):
 
     workspace_folder: ClassVar[str] = "/workspace"
     """Where sandboxes have the workspace; a relative path is one beneath the guest's own current folder."""
+
+    takes_more: ClassVar[bool] = False
+    """Whether the constructor takes options of any name, to hand them on to a service's library."""
 
     networked: ClassVar[bool] = False
     """Whether this kind of executor can let programs reach some hosts and nothing else."""
@@ -108,7 +112,10 @@ class GuestExecutor(SessionExecutor):
         network_modules = NETWORK_MODULES if self.network is not None else ()
         self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *network_modules, *self.additional_authorized_imports})
         super().__init__(additional_functions)
-        limits = limits or SandboxLimits()
+        if limits is None:
+            limits = SandboxLimits()
+        elif not isinstance(limits, SandboxLimits):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"limits must be SandboxLimits, such as SandboxLimits(wall=3); got {limits!r:.100}")
         if timeout_seconds != MAX_EXECUTION_TIME_SECONDS:
             limits = dataclasses.replace(limits, wall=timeout_seconds)
         if max_print_outputs_length is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import InterpreterError
 from actloop.executors.session import Call, Finished, RemoteTool
+from actloop.executors.snapshots import check_snapshot
 from actloop.executors.waiting import BlockingWaiter, run_now
 
 if TYPE_CHECKING:
@@ -205,7 +206,9 @@ class SessionExecutor(PythonExecutor):
         Raises:
             InterpreterError: The snapshot is of another kind of executor or another version of Python, or damaged:
                 nothing has changed then.
+            TypeError: It is no snapshot.
         """
+        check_snapshot(snapshot)
         with self._lock:
             run_now(run_now(self._own_session()).restore(snapshot, self._waiter))
 

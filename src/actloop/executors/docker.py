@@ -127,9 +127,11 @@ class DockerExecutor(RemotePythonExecutor):
         **guest_options: Any,
     ) -> None:
         self._own_options = dict(container_run_kwargs or {})
+        options.refuse_unknown(self._own_options)
         if not allow_unsafe_options:
-            options.refuse_unsafe({"user": user})
+            options.refuse_root(user)
             options.refuse_unsafe(self._own_options)
+        options.check_numbers(cpus, warm)
         self.host, self.port = host, port
         self._gpus = None if gpus is None else options.gpu_requests(gpus)
         self._cpus, self._user, self._python = cpus, user, python

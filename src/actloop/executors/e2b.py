@@ -41,6 +41,7 @@ class E2BExecutor(ServiceExecutor):
     """
 
     kind = "e2b"
+    takes_more = True
     service = "E2B"
     extra = "e2b"
 

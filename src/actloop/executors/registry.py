@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,6 +68,30 @@ def checked_hosts(allow_hosts: Any) -> list[str]:
     return list(cast("Iterable[str]", allow_hosts))
 
 
+def _check_options(made: type, options: Mapping[str, Any]) -> None:
+    """Refuse options that no constructor of a class takes, by the name of the class that the user asked for."""
+    known = _options_of(made)
+    for name in options:
+        if name not in known and not getattr(made, "takes_more", False):
+            close = get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise TypeError(f"{made.__name__} takes no argument '{name}'{hint}")
+
+
+def _options_of(made: type) -> set[str]:
+    """The options that a class takes by name; where it hands on what it does not know, those of its bases, too."""
+    import inspect
+
+    names: set[str] = set()
+    for cls in made.__mro__:
+        if "__init__" in vars(cls):
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            names |= {item.name for item in parameters if item.kind in (item.KEYWORD_ONLY, item.POSITIONAL_OR_KEYWORD)}
+            if all(item.kind is not item.VAR_KEYWORD for item in parameters):
+                break
+    return names - {"self", "additional_imports", "additional_authorized_imports", "logger"}
+
+
 def make_executor(
     executor_type: str | Sequence[str], imports: list[str], logger: Any, options: Mapping[str, Any]
 ) -> Any:
@@ -88,4 +113,5 @@ def make_executor(
 
         return fallback_executor(executor_type, imports, logger, options)
     made = executor_class(executor_type)
+    _check_options(made, options)
     return made(imports, **options) if executor_type == "local" else made(imports, logger, **options)

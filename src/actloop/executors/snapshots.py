@@ -99,6 +99,18 @@ class Snapshot:
 _LISTED = ("names", "left_out")
 
 
+def check_snapshot(snapshot: Any) -> None:
+    """Refuse what is no snapshot.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(snapshot, Snapshot):
+        raise TypeError(
+            f"restore takes a Snapshot; got {type(snapshot).__name__}. Snapshot.from_bytes makes one of its bytes"
+        )
+
+
 def _digest(parts: tuple[bytes | memoryview, ...]) -> bytes:
     import hashlib
 

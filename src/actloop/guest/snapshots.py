@@ -30,7 +30,6 @@ _TRAILER = struct.Struct(">BI")  # version of the format, bytes of the JSON text
 _FORMAT = 1
 _DEPTH = 3_000  # calls within calls, while objects within objects are taken
 _LONGEST_NAME = 1_000
-_OF_MODULES = frozenset({"__builtins__", "__doc__", "__loader__", "__name__", "__package__", "__spec__"})
 _CANNOT = re.compile(r"cannot pickle '(.+)' object")
 
 
@@ -101,7 +100,7 @@ class Snapshots:
             for name, value in list(self._guest.names.items())
             if type(name) is str
             and len(name) <= _LONGEST_NAME
-            and name not in _OF_MODULES
+            and not (name.startswith("__") and name.endswith("__"))  # Python's own, as __warningregistry__
             and name not in details["without"]
             and not (type(value) is Tool and self._guest.tools.get(name) is value)
         }

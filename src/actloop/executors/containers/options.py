@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,17 @@ OVERHEAD = 64 * 1024 * 1024
 
 MOST_FILES = 20_000
 """Files that programs may have in their scratch folder, where the engine can limit that."""
+
+OPENING = frozenset(
+    """
+    blkio_weight_device cap_add cgroup_parent cgroupns command cpu_rt_period cpu_rt_runtime device_cgroup_rules
+    device_read_bps device_read_iops device_write_bps device_write_iops devices dns dns_opt dns_search entrypoint
+    extra_hosts group_add init_path isolation kernel_memory links log_config lxc_conf mounts network networking_config
+    ports publish_all_ports restart_policy stdin_open sysctls tmpfs tty use_config_proxy uts_mode volume_driver volumes
+    volumes_from working_dir
+    """.split()  # noqa: SIM905 - a list of names, not of strings
+)
+"""Options of `docker run`, by the SDK's names, that open a container, or that only its executor can set."""
 
 HARMLESS = frozenset(
     """
@@ -59,6 +71,45 @@ _CHECKED: dict[str, Callable[[Any], bool]] = {
     "userns_mode": _is_other("", "auto", "keep-id", "nomap", None),
 }
 """Options that may have some values; each with what tells another value."""
+
+
+def refuse_unknown(options: Mapping[str, Any]) -> None:
+    """Refuse options that there are not.
+
+    Raises:
+        ValueError: There are some; the message names the first, and one that is nearly called so.
+    """
+    known = OPENING | HARMLESS | _CHECKED.keys()
+    for name in options:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise ValueError(f"container_run_kwargs: unknown option '{name}'{hint}")
+
+
+def refuse_root(user: Any) -> None:
+    """Refuse a user that is root, or may be.
+
+    Raises:
+        ValueError: It is not given by numbers above 0.
+    """
+    if _CHECKED["user"](user):
+        raise ValueError(
+            f"user={user!r}: programs never run as root; give numbers above 0, as '65532:65532', or pass "
+            "allow_unsafe_options=True if that is what you want"
+        )
+
+
+def check_numbers(cpus: Any, warm: Any) -> None:
+    """Refuse processors and containers to be kept ready that cannot be counted.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if cpus is not None and (isinstance(cpus, bool) or not isinstance(cpus, int | float) or not 0.01 <= cpus <= 1e6):
+        raise ValueError(f"cpus={cpus!r}: give a number of processors, such as 1.5, or None for all")
+    if isinstance(warm, bool) or not isinstance(warm, int) or warm < 0:
+        raise ValueError(f"warm={warm!r}: give a whole number of containers, 0 or more")
 
 
 def refuse_unsafe(options: Mapping[str, Any]) -> None:
