@@ -27,7 +27,7 @@ MAX_QUOTA = 1 << 40
 _MOST_NAMED = 20
 """Files that the model is told by name."""
 
-_MOST_SEEN = 100
+_MOST_SEEN = 400
 """Files and folders that are looked at before each prompt: a folder may hold millions, on a slow disk."""
 
 _SYSTEM = tuple(
