@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 ANSWER = "Thought: easy.\n<code>\nprint('working')\nfinal_answer(6 * 7)\n</code>"
 
 
+def test_the_package_itself_is_the_command() -> None:
+    command = [sys.executable, "-m", "actloop", "--version"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == actloop("--version").stdout
+    assert __version__ in done.stdout
+
+
 def test_a_task_is_answered_and_recorded(service: Service) -> None:
     service.replies = [ANSWER]
     done = actloop("What is six times seven?", *service.options)

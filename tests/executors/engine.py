@@ -15,6 +15,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -30,6 +31,9 @@ NAME = "localhost/actloop-test"
 
 PACKAGES = ("numpy", "pandas", "pillow", "pip", "python-dateutil", "six", "tzdata")
 """What the image holds besides Python, as far as it is installed here."""
+
+_OLD = 24 * 3600
+"""Seconds after which an image that is not of these tests any more is removed."""
 
 _LEFT_OUT = {
     "test",
@@ -121,7 +125,8 @@ def test_image() -> str:
         if not client.images.list(name=name):
             for old in client.images.list(filters={"reference": f"{NAME}-*"}):
                 with contextlib.suppress(Exception):  # another test run may use it
-                    client.images.remove(old.id)
+                    if time.time() - _made(old) > _OLD:  # a newer one may be that of another checkout
+                        client.images.remove(old.id)
             with tempfile.TemporaryFile() as file:
                 _write_tree(file)
                 file.seek(0)
@@ -129,6 +134,12 @@ def test_image() -> str:
         return f"{name}:latest"
     finally:
         client.close()
+
+
+def _made(image: Any) -> float:
+    """When an image was made, in seconds since the epoch."""
+    seconds = str(image.attrs["Created"])[:19]  # the rest is finer, and "Z"
+    return datetime.fromisoformat(seconds).replace(tzinfo=UTC).timestamp()
 
 
 def _version(name: str) -> str:

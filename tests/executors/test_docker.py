@@ -385,10 +385,18 @@ def test_gpus_are_asked_for() -> None:
 
 
 @needs_engine
-def test_gpus_reach_the_engine(make: Callable[..., DockerExecutor]) -> None:
+def test_gpus_are_in_the_request(make: Callable[..., DockerExecutor]) -> None:
     executor = make(gpus="all")
     config = executor._config({})  # pyright: ignore[reportPrivateUsage]
     assert config["HostConfig"]["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
+
+
+@needs_engine
+def test_an_engine_that_leaves_out_gpus_is_refused(make: Callable[..., DockerExecutor], engine: Engine) -> None:
+    if not engine.is_podman or any(Path("/dev").glob("nvidia*")):
+        pytest.skip("only podman, and only without GPUs, leaves them out")
+    with pytest.raises(SandboxUnavailableError, match="none of the devices that gpus= asks for"):
+        make(gpus="all")("1")
 
 
 # ---- limits that an engine lacks

@@ -192,6 +192,7 @@ class Engine:
         try:
             self._reach()
             name = self.api.create_container_from_config(dict(config))["Id"]
+            self._check_devices(name, config)
             stream = self._attach(name)
             try:
                 self.api.start(name)
@@ -205,6 +206,17 @@ class Engine:
                 raise self.unavailable(error) from error
             raise
         return name, Attached(stream)
+
+    def _check_devices(self, name: str, config: Mapping[str, Any]) -> None:
+        """Fail when a container did not get the devices that were asked for: podman leaves them out without a word."""
+        if not (config.get("HostConfig") or {}).get("DeviceRequests"):
+            return
+        host: dict[str, Any] = self.api.inspect_container(name).get("HostConfig") or {}
+        if not host.get("DeviceRequests") and not host.get("Devices"):
+            raise SandboxUnavailableError(
+                f"The container engine at {self.address} gave the container none of the devices that gpus= asks for: "
+                "leave gpus out, or set the engine up for GPUs"
+            )
 
     def _attach(self, name: str) -> SocketStream:
         raw = self.api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
