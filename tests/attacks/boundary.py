@@ -56,8 +56,8 @@ class Boundary:
     def attack_all(self, attacks: Iterable[Attack]) -> dict[str, list[str]]:
         """Run attacks; returns by their names everything that is wrong afterwards, in words."""
         listed = list(attacks)
-        for attack in listed[:1]:  # what sessions of this kind share stands from now on
-            assert self.works(attack.options)
+        for options in (None, *(attack.options for attack in listed[:1])):  # what sessions share stands from now on
+            assert self.works(options)
         before, memory = self._held(), self._memory()
         with ThreadPoolExecutor(self._at_once) as pool:
             wrong = dict(zip(map(str, listed), pool.map(self._attack, listed), strict=True))
