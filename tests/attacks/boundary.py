@@ -41,12 +41,16 @@ class Boundary:
     Args:
         host: What the attacks are after.
         make: Makes an executor: called with the authorised imports, limits and further options.
+        remains: How many sandboxes its platform holds that are no processes of this one, such as containers.
         at_once: Attacks that are under way at the same time.
     """
 
-    def __init__(self, host: Host, make: Callable[..., Any], *, at_once: int = 4) -> None:
+    def __init__(
+        self, host: Host, make: Callable[..., Any], remains: Callable[[], int] = lambda: 0, *, at_once: int = 4
+    ) -> None:
         self._host = host
         self._make = make
+        self._remains = remains
         self._at_once = at_once
         self._lock = threading.Lock()
         executor = make([], None)
@@ -131,8 +135,10 @@ class Boundary:
         until = time.monotonic() + 20.0
         while True:
             more = [now - then for now, then in zip(self._held(), before, strict=True)]
-            if all(count <= 0 for count in more):
+            sandboxes = self._remains()
+            if sandboxes == 0 and all(count <= 0 for count in more):
                 return []
             if time.monotonic() > until:
-                return [f"the host keeps {more[0]} more descriptors, {more[1]} more threads, {more[2]} more processes"]
+                kept = f"{more[0]} more descriptors, {more[1]} more threads, {more[2]} more processes"
+                return [f"the host keeps {kept}, {sandboxes} sandboxes"]
             time.sleep(0.05)

@@ -37,7 +37,7 @@ def attacked(subject: Subject, known: Column) -> Column:
         def make(imports: list[str], limits: SandboxLimits | None, **more: Any) -> Any:
             return subject.make(subject.name, imports, **options, **({"limits": limits} if limits else {}), **more)
 
-        boundary = Boundary(host, make)
+        boundary = Boundary(host, make, subject.remains)
         for name in sizes():
             if not is_tried(subject, name):
                 column[name] = NOT_TRIED

@@ -50,7 +50,7 @@ def boundary(subject: Subject) -> Iterator[Boundary]:
             given = {**options, **({"limits": limits} if limits is not None else {}), **more}
             return subject.make(subject.name, imports, **given)
 
-        yield Boundary(host, make)
+        yield Boundary(host, make, subject.remains)
 
 
 def attacks_of(name: str, most: int | None) -> list[Attack]:

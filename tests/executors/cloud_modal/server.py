@@ -329,12 +329,12 @@ class ModalServer:
 
 
 @contextlib.contextmanager
-def modal_service() -> Generator[dict[str, Any]]:
-    """The service, for as long as it is needed; gives options of an executor that uses it."""
+def modal_service() -> Generator[tuple[ModalServer, dict[str, Any]]]:
+    """The service, for as long as it is needed, and options of an executor that uses it."""
     with ModalServer() as server:
         client = server.client()
         try:
-            yield {"create_kwargs": {"client": client}}
+            yield server, {"create_kwargs": {"client": client}}
         finally:
             REAPER.flush(20)
             client.close()

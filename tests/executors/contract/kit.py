@@ -25,6 +25,18 @@ def _unsafe(_name: str, imports: list[str], **options: Any) -> Any:
     return UnsafeInProcessExecutor(imports, **options)
 
 
+_living: dict[str, Callable[[], int]] = {}
+"""How many sandboxes live outside of this machine's own processes, by executor, while its surroundings stand."""
+
+
+def _remaining(name: str) -> Callable[[], int]:
+    return lambda: _living[name]()
+
+
+def _none() -> int:
+    return 0
+
+
 def _nothing() -> AbstractContextManager[Mapping[str, Any]]:
     return contextlib.nullcontext({})
 
@@ -49,10 +61,13 @@ def _no_wasm() -> str:
     return ""
 
 
-def _modal() -> AbstractContextManager[Mapping[str, Any]]:
+@contextlib.contextmanager
+def _modal() -> Generator[Mapping[str, Any]]:
     from tests.executors.cloud_modal.server import modal_service
 
-    return modal_service()
+    with modal_service() as (server, options):
+        _living["modal"] = lambda: len(server.account.alive)
+        yield options
 
 
 def _no_modal() -> str:
@@ -63,7 +78,11 @@ def _no_modal() -> str:
 def _docker() -> Generator[Mapping[str, Any]]:
     from tests.executors.engine import engine_url, test_image
 
-    yield {"base_url": engine_url(), "image": test_image()}
+    from actloop.executors.containers.engine import OWNER, engine_at, owner
+
+    url = engine_url()
+    _living["docker"] = lambda: len(engine_at(url).api.containers(all=True, filters={"label": f"{OWNER}={owner()}"}))
+    yield {"base_url": url, "image": test_image()}
     REAPER.flush(30)
 
 
@@ -78,6 +97,7 @@ def _e2b() -> Generator[Mapping[str, Any]]:
     from tests.executors.cloud.e2b_service import E2BService
 
     with E2BService() as service:
+        _living["e2b"] = lambda: len(service.live())
         yield service.options
 
 
@@ -86,6 +106,7 @@ def _blaxel() -> Generator[Mapping[str, Any]]:
     from tests.executors.cloud.blaxel_service import BlaxelService
 
     with BlaxelService() as service:
+        _living["blaxel"] = lambda: len(service.live())
         yield service.options
 
 
@@ -105,10 +126,15 @@ class Subject:
         name: Its name in `executors.registry`.
         lacks: What its platform cannot do, each with the platform's reason; tests that need it are skipped with that.
             Known are: threads, async, interrupt, modules (the standard library), classes, images, arrays, tables,
-            memory, cpu, crash, snapshot, workspace, quota, network, mcp.
-        sessions: How many are opened one after another, to see that nothing is left of them.
+            memory, cpu, crash, snapshot, reach (from another process of this machine), workspace, quota, network, mcp.
+        sessions: How many are opened one after another, to see that nothing is left of them; 1,000 where
+            `ACTLOOP_ALL_SESSIONS` is set.
         why_not: Why it cannot run on this machine at all; empty where it can.
         surroundings: What has to stand while it is used, such as a server; gives further options.
+        remains: How many sandboxes there are, while the surroundings stand, that are no processes of this one, such as
+            containers.
+        grows: KiB by which this process may grow with each session. Services that stand in keep a record of all that
+            they were sent in this very process.
         make: Makes one: called with the name, the authorised imports and options.
         attacks: Families of the corpus that it is attacked with; None for all. Executors that are tested at the wire,
             with a plain process where the service has a virtual machine, are attacked over the protocol only.
@@ -119,6 +145,8 @@ class Subject:
     sessions: int = 1000
     why_not: Callable[[], str] = _ready
     surroundings: Callable[[], AbstractContextManager[Mapping[str, Any]]] = _nothing
+    remains: Callable[[], int] = _none
+    grows: int = 16
     make: Callable[..., Any] = _registered
     attacks: tuple[str, ...] | None = None
     sample: int | None = None
@@ -174,9 +202,36 @@ EXECUTORS: dict[str, Subject] = {
             },
             why_not=_no_monty,
         ),
-        Subject("docker", sessions=24, sample=6, why_not=_no_docker, surroundings=_docker),
-        Subject("e2b", sessions=24, why_not=_no_e2b, surroundings=_e2b, attacks=AT_THE_WIRE),
-        Subject("blaxel", sessions=24, why_not=_no_blaxel, surroundings=_blaxel, attacks=AT_THE_WIRE),
-        Subject("modal", sessions=24, why_not=_no_modal, surroundings=_modal, attacks=AT_THE_WIRE),
+        Subject(
+            "docker", sessions=24, sample=6, why_not=_no_docker, surroundings=_docker, remains=_remaining("docker")
+        ),
+        Subject(
+            "e2b",
+            sessions=24,
+            why_not=_no_e2b,
+            surroundings=_e2b,
+            remains=_remaining("e2b"),
+            grows=512,
+            attacks=AT_THE_WIRE,
+        ),
+        Subject(
+            "blaxel",
+            sessions=24,
+            why_not=_no_blaxel,
+            surroundings=_blaxel,
+            remains=_remaining("blaxel"),
+            grows=1536,
+            attacks=AT_THE_WIRE,
+        ),
+        Subject(
+            "modal",
+            lacks={"reach": "the client of the service that stands in here is an object of this process"},
+            sessions=24,
+            why_not=_no_modal,
+            surroundings=_modal,
+            remains=_remaining("modal"),
+            grows=512,
+            attacks=AT_THE_WIRE,
+        ),
     )
 }
