@@ -23,7 +23,7 @@ class SavedAgent:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """An agent that knows what it was constructed with."""
         self = super().__new__(cls)
-        remember_arguments(self, args, kwargs)
+        remember_arguments(self, args, {name: value for name, value in kwargs.items() if name != "secrets"})
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def describe(agent: MultiStepAgent) -> tuple[dict[str, Any], list[str]]:
     data |= _logger(agent, writer)
     if agent.vault:
         writer.left_out.append("secrets")
+        if held := [name for name, value in data.items() if agent.vault.masked(value) is not value]:
+            raise ValueError(
+                f"one of the agent's secrets is written out in its {' and '.join(held)}, which would be saved; "
+                "take it out there, and let tools ask for it with secret(name)"
+            )
     imports = {str(name).partition(".")[0] for name in getattr(agent, "additional_authorized_imports", ())}
     if hasattr(agent, "authorized_imports"):
         data["authorized_imports"] = list(cast("Any", agent).authorized_imports)

@@ -138,7 +138,7 @@ class Gateway:
         except BaseException as error:  # a tool that calls sys.exit must not end its caller's program
             if isinstance(error, AgentInterruptedError) and port.interrupt.is_set:
                 raise  # this run was interrupted, and not only the agent that it called
-            raised = self._concealed(call, Raised(type(error).__name__, message_of(error)))
+            raised = self._concealed(call, self._as_left(call, Raised(type(error).__name__, message_of(error))))
             seconds = time.perf_counter() - start
             self.emit(ToolReturned(id=call.id, error_kind=raised.kind, error=raised.message, seconds=seconds))
             if isinstance(error, asyncio.CancelledError) and port.is_cancelled():
@@ -146,8 +146,15 @@ class Gateway:
             return raised
         finally:
             watch.over = True
-        self.emit(ToolReturned(id=call.id, result=value, seconds=time.perf_counter() - start))
-        return self._concealed(call, Returned(value, final=call.name == FINAL_ANSWER))
+        returned = self._as_left(call, Returned(value, final=call.name == FINAL_ANSWER))
+        self.emit(ToolReturned(id=call.id, result=returned.value, seconds=time.perf_counter() - start))
+        return self._concealed(call, returned)
+
+    def _as_left(self, call: Entered, outcome: _Outcome) -> _Outcome:
+        """What comes of calling an agent, without the secrets of its own: here they are not known."""
+        tool = self.tools.get(call.name)
+        vault = getattr(getattr(tool, "agent", tool), "vault", None)
+        return vault.masked(outcome) if isinstance(vault, Vault) and vault else outcome
 
     def _concealed(self, call: Entered, outcome: _Outcome) -> _Outcome:
         """What comes of a call, without secrets that the caller does not have: a model has none."""

@@ -216,5 +216,5 @@ def _refusal(run: Run, answer: Any) -> str | None:
         except Exception as error:
             return f"Check {name} failed with error: {type(error).__name__}: {message_of(error)}"
         if not accepted:
-            return f"Check {name} did not accept the answer {answer!r}"[:500]
+            return run.vault.masked(f"Check {name} did not accept the answer {answer!r}")[:500]
     return None

@@ -137,7 +137,7 @@ class Run:
         """Note a fact: stamp it, hand it to every sink, fold it into the memory."""
         event = replace(event, time=self.now())
         if self.vault:
-            event = self.vault.masked(event)
+            event = self.vault.masked(event, piece=event.passing)
         with self._lock:
             self._count(event)
             item = self.fold.apply(event)
