@@ -68,6 +68,10 @@ class SandboxUnavailableError(AgentError):
     """This machine cannot isolate code in the way that was asked for."""
 
 
+class UnsupportedError(AgentError, ValueError):
+    """An executor cannot keep what is asked of it: another one may."""
+
+
 class ProtocolError(AgentError):
     """A sandbox guest spoke its protocol wrongly; its session is closed."""
 

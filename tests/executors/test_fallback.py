@@ -38,9 +38,16 @@ class Lines:
 class Absent(LocalPythonExecutor):
     """An executor that this machine does not have."""
 
+    async def open_session(self, waiter: Waiter, snapshot: Snapshot | None = None) -> Session:
+        raise SandboxUnavailableError("there is no such thing here")
+
+
+class Told(LocalPythonExecutor):
+    """An executor that the environment says nothing of, but that was told all it needs."""
+
     @classmethod
     def why_unavailable(cls) -> str:
-        return "there is no such thing here"
+        return "no credentials in the environment"
 
 
 class Refusing(LocalPythonExecutor):
@@ -213,7 +220,9 @@ def test_where_no_other_is_left_the_failure_is_told(open_driver: Callable[..., D
     driver = open_driver([MontyExecutor(), Absent()])
     driver.value("x = 1")
     for code in ("import statistics", "[].__class__", "del x"):
-        assert driver.run(code).failure is not None
+        failure = driver.run(code).failure
+        assert failure is not None
+        assert "next program runs in another" not in failure.hint
         assert driver.value("x") == 1
     assert place(driver) == "MontySession"
 
@@ -244,6 +253,34 @@ def test_executors_that_are_not_available_are_passed_over_with_a_line_each() -> 
     assert len(logger.lines) == 2
     assert "no such thing here" in logger.lines[0]
     assert "would not start" in logger.lines[1]
+
+
+def test_an_executor_that_was_told_what_it_needs_is_not_passed_over() -> None:
+    logger = Lines()
+    with FallbackExecutor([Told(), MontyExecutor()], logger) as executor:
+        assert executor("import statistics\nstatistics.mean([1, 3])").output == 2
+    assert logger.lines == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"allow_hosts": ["no host"]}, ValueError, "no host"),
+        ({"workspace": "/there/is/no/such/folder"}, ValueError, "/there/is/no/such/folder"),
+        ({"memroy": 5}, TypeError, "memroy"),
+    ],
+)
+def test_a_wrong_option_is_no_reason_to_run_elsewhere(options: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        fallback_executor(["local", "monty"], [], None, options)
+
+
+def test_options_that_nobody_else_knows_go_to_those_that_hand_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("E2B_API_KEY", raising=False)
+    executor = fallback_executor(["e2b", "local"], [], None, {"api_key": "k", "template": "mine", "timeout_seconds": 3})
+    assert [type(one).__name__ for one in executor.executors] == ["E2BExecutor", "LocalPythonExecutor"]
+    assert [one.timeout_seconds for one in executor.executors] == [3, 3]
+    executor.cleanup()
 
 
 def test_if_none_is_available_each_says_why() -> None:

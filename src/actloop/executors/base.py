@@ -10,7 +10,7 @@ from abc import abstractmethod
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.descriptors import none_left
 from actloop.executors.direct import (
     CodeOutput as CodeOutput,
@@ -155,7 +155,7 @@ class GuestExecutor(SessionExecutor):
         if not allow_hosts:
             return None
         if not self.networked:
-            raise ValueError(
+            raise UnsupportedError(
                 f"{type(self).__name__} cannot keep programs to the hosts of allow_hosts: leave it out, or choose "
                 "another executor"
             )
@@ -180,7 +180,7 @@ class GuestExecutor(SessionExecutor):
         others = {item.name: item.default for item in dataclasses.fields(limits) if item.name not in self.enforced}
         asked = [name for name, default in others.items() if getattr(limits, name) not in (default, None)]
         if asked:
-            raise ValueError(
+            raise UnsupportedError(
                 f"{type(self).__name__} cannot enforce {' and '.join(asked)}: leave it out, or choose another executor"
             )
         if self.files_in_memory and limits.disk is None:

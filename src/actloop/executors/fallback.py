@@ -6,7 +6,7 @@ import inspect
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
+from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError, UnsupportedError
 from actloop.executors.direct import SessionExecutor
 from actloop.executors.fallback_session import FallbackSession
 
@@ -45,7 +45,6 @@ class FallbackExecutor(SessionExecutor):
         self.executors = list(executors)
         self.logger = logger
         self.passed_over: dict[str, str] = {}
-        self._ready: set[int] = set()
 
     @property
     def workspace(self) -> Any:
@@ -100,25 +99,17 @@ class FallbackExecutor(SessionExecutor):
         """
         reasons: list[str] = []
         for place, executor in enumerate(self.executors[first:], first):
-            reason = self._why_unavailable(place, executor)
-            if not reason:
-                try:
-                    return place, await (
-                        executor.open_session(waiter, snapshot) if snapshot else executor.open_session(waiter)
-                    )
-                except (SandboxUnavailableError, MissingExtraError) as error:
-                    reason = error.message
+            try:
+                session: Session = await (
+                    executor.open_session(waiter, snapshot) if snapshot else executor.open_session(waiter)
+                )
+            except (SandboxUnavailableError, MissingExtraError) as error:
+                reason = error.message
+            else:
+                return place, session
             self._pass_over(type(executor).__name__, reason)
             reasons.append(f"{type(executor).__name__}: {reason}")
         raise _none_left(reasons)
-
-    def _why_unavailable(self, place: int, executor: Any) -> str:
-        if place in self._ready or not hasattr(executor, "why_unavailable"):
-            return ""
-        reason: str = executor.why_unavailable()
-        if not reason:
-            self._ready.add(place)
-        return reason
 
     def _pass_over(self, name: str, reason: str) -> None:
         if self.passed_over.get(name) != reason:
@@ -155,7 +146,7 @@ def fallback_executor(
             as a workspace, is passed over.
 
     Raises:
-        ValueError: One of the names is not known.
+        ValueError: One of the names is not known, there are none, or an option has a wrong value.
         TypeError: None of the classes knows an option.
         SandboxUnavailableError: None of them can keep what is asked.
     """
@@ -163,19 +154,22 @@ def fallback_executor(
 
     classes: dict[str, Any] = {name: executor_class(name) for name in names}
     known = {name: _options_of(made) for name, made in classes.items()}
+    anything = {name for name, kind in classes.items() if getattr(kind, "takes_more", False)}
     for option in options:
-        if not any(option in taken for taken in known.values()):
+        if not anything and not any(option in taken for taken in known.values()):
             raise TypeError(f"none of the executors {', '.join(names)} takes an option {option!r}")
     made: list[Any] = []
     reasons: list[str] = []
     for name, kind in classes.items():
-        given = {option: value for option, value in options.items() if option in known[name]}
+        given = {
+            option: value
+            for option, value in options.items()
+            if option in known[name] or (name in anything and not any(option in taken for taken in known.values()))
+        }
         wanted = [] if hasattr(kind, "lacks") else imports
         try:
             made.append(kind(wanted, **given) if name == "local" else kind(wanted, logger, **given))
-        except (ValueError, MissingExtraError, SandboxUnavailableError) as error:
-            if isinstance(error, InterpreterError):
-                raise
+        except (UnsupportedError, MissingExtraError, SandboxUnavailableError) as error:
             reason = _shortly(str(error), kind)
             reasons.append(f"{name}: {reason}")
             if logger is not None:

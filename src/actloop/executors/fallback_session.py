@@ -153,8 +153,10 @@ class FallbackSession(Session):
             if not (reason := self._lacked(event.failure)):
                 return self._ended(event)
             untouched = not self._touched and self._checkpoint is not None
-            if not untouched or not await self._try_to_move(waiter, reason):
+            if not untouched:
                 return self._ended(event, reason)
+            if not await self._try_to_move(waiter, reason):
+                return self._ended(event)
             await self._session.start(self._code, waiter)
             if self._note:
                 self._touched = True

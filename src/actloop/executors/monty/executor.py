@@ -6,7 +6,7 @@ import weakref
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.base import GuestExecutor
 from actloop.executors.monty import lacks
 from actloop.executors.monty.session import KIND, MontySession
@@ -44,7 +44,7 @@ class MontyExecutor(GuestExecutor):
         monty_class()
         self.logger = logger
         if options.get("workspace") is not None:
-            raise ValueError("MontyExecutor has no files: leave workspace out, or choose another executor")
+            raise UnsupportedError("MontyExecutor has no files: leave workspace out, or choose another executor")
         super().__init__(additional_imports, **options)
         self.authorized_imports = sorted(lacks.MODULES)
         self.only_imports = lacks.SHOWN
