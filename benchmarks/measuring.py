@@ -60,10 +60,11 @@ def settled_memory() -> int:
     """Bytes of memory, shared libraries and files not counted, of this process and those below it, after a clean-up."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    return sum(_anonymous(process) for process in _with_descendants(os.getpid()))
+    return sum(own_memory(process) for process in with_descendants(os.getpid()))
 
 
-def _with_descendants(process: int) -> list[int]:
+def with_descendants(process: int) -> list[int]:
+    """Process ids of a process and of all that are below it."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -78,7 +79,7 @@ def _with_descendants(process: int) -> list[int]:
     return found
 
 
-def _anonymous(process: int) -> int:
+def own_memory(process: int) -> int:
     """Bytes of a process's own memory; what it shares with others since a fork is divided among them."""
     try:
         return _kibibytes(Path(f"/proc/{process}/smaps_rollup"), "Pss_Anon")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.frameworks import framework
-from benchmarks.measuring import MIB, MILLI, median_seconds
+from benchmarks.measuring import MIB, MILLI, median_seconds, own_memory, with_descendants
 from benchmarks.rows import Figure, Line, below
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ NAMES = ("local", "monty", "wasm", "docker")
 """Those that need no account of a service's."""
 
 THEIRS = {"local": "LocalPythonExecutor", "wasm": "WasmExecutor", "docker": "DockerExecutor"}
+IMAGE = "ACTLOOP_BENCH_IMAGE"
+"""Environment variable with the image that containers are measured with; by default the one that tests make."""
+
+_LONGEST_REASON = 40
+
 GOALS = {"local.session": below(6), "local.snippet": below(0.15), "local.call": below(0.1)}
 FIGURES = (
     ("cold", "first session and its first snippet", "ms"),
@@ -47,15 +52,21 @@ def measure(side: Side, *, quick: bool) -> dict[str, Figure]:
     for name in NAMES:
         make = _maker(ours, name)
         if isinstance(make, str):
-            figures[f"{name}.cold"] = make
+            figures[f"{name}.cold"] = _short(make)
             continue
         try:
             found = _measured(make, sessions=3 if quick else 10, times=10 if quick else 300)
         except Exception as error:
-            figures[f"{name}.cold"] = f"fails: {type(error).__name__}: {' '.join(str(error).split())[:80]}"
+            figures[f"{name}.cold"] = _short(f"fails: {error or type(error).__name__}")
         else:
             figures |= {f"{name}.{key}": figure for key, figure in found.items()}
     return figures
+
+
+def _short(reason: str) -> str:
+    """A reason that fits into the table."""
+    text = " ".join(reason.split())
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
 
 
 def _maker(ours: Framework, name: str) -> Callable[[], Any] | str:
@@ -64,7 +75,10 @@ def _maker(ours: Framework, name: str) -> Callable[[], Any] | str:
         from actloop.executors.registry import executor_class, make_executor
 
         reason = executor_class(name).why_unavailable()
-        return reason or (lambda: make_executor(name, [], None, {}))
+        if name != "docker":
+            return reason or (lambda: make_executor(name, [], None, {}))
+        options = _container_options(reason)
+        return options if isinstance(options, str) else lambda: make_executor(name, [], None, options)
     if name not in THEIRS:
         return "has none"
     made = getattr(ours.package, THEIRS[name])
@@ -73,6 +87,24 @@ def _maker(ours: Framework, name: str) -> Callable[[], Any] | str:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where it looks for Deno
     logger = ours.package.AgentLogger(level=ours.package.LogLevel.OFF)
     return lambda: made([], logger)
+
+
+def _container_options(reason: str) -> dict[str, str] | str:
+    """Which engine and image containers are measured with; or why with none.
+
+    Args:
+        reason: Why there is no engine where the executor looks for one; empty where there is.
+    """
+    image = os.environ.get(IMAGE)
+    if image and not reason:
+        return {"image": image}
+    try:
+        from tests.executors import engine
+    except ImportError:
+        return reason or f"no image: set {IMAGE}"
+    if why := engine.why_no_engine():
+        return reason or why
+    return {"base_url": engine.engine_url(), "image": image or engine.test_image()}
 
 
 def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str, Figure]:
@@ -89,10 +121,11 @@ def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str
         start = time.perf_counter()
         first = open_one()
         cold = time.perf_counter() - start
-        before = set(_processes())
-        held = _memory(_processes())
+        before = _processes(first)
+        held = _memory(before)
         session = median_seconds(open_one, sessions, warm_up=0)
-        memory = (_memory(_processes()) - held) / sessions if set(_processes()) - before else 0.0
+        after = _processes(first)
+        memory = (_memory(after) - held) / sessions if after - before else 0.0
         calls = f"for number in range({times}):\n    same(number)"
         call = median_seconds(lambda: first(calls), 5) / times
         return {
@@ -112,19 +145,21 @@ def _same(number: int) -> int:
     return number
 
 
-def _processes() -> list[int]:
-    """Process ids of everything that runs here: a container's processes are not below this one."""
+def _processes(executor: Any) -> set[int]:
+    """Process ids of all that is below this process, and of what runs in its containers, which is not."""
     gc.collect()
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    found = set(with_descendants(os.getpid()))
+    engine = getattr(executor, "_engine", None)  # of ours alone: theirs is not measured with containers here
+    if engine is None:
+        return found
+    from actloop.executors.containers.engine import OWNER, owner
+
+    for container in engine.api.containers(filters={"label": f"{OWNER}={owner()}"}):
+        state = engine.api.inspect_container(container["Id"])["State"]
+        found |= set(with_descendants(int(state["Pid"])))
+    return found
 
 
-def _memory(processes: list[int]) -> int:
+def _memory(processes: set[int]) -> int:
     """Bytes of memory that processes hold by themselves."""
-    total = 0
-    for process in processes:
-        try:
-            status = (Path("/proc") / str(process) / "status").read_text()
-        except OSError:  # it has ended meanwhile
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
-    return total
+    return sum(own_memory(process) for process in processes)
