@@ -209,7 +209,8 @@ class Engine:
 
     def _check_devices(self, name: str, config: Mapping[str, Any]) -> None:
         """Fail when a container did not get the devices that were asked for: podman leaves them out without a word."""
-        if not (config.get("HostConfig") or {}).get("DeviceRequests"):
+        asked: dict[str, Any] = config.get("HostConfig") or {}
+        if not asked.get("DeviceRequests"):
             return
         host: dict[str, Any] = self.api.inspect_container(name).get("HostConfig") or {}
         if not host.get("DeviceRequests") and not host.get("Devices"):
