@@ -4,6 +4,7 @@ the same words; interrupts, crashes, and what is there afterwards."""
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,9 @@ while True:
             except BaseException: n += 1
     except BaseException: n += 1
 """
+LATE = 10.0
+"""Seconds over its limit after which a program counts as one that is never ended, on a machine that is busy too."""
+
 IN_C = "x = 10 ** 10 ** 8\ny = str(x)"
 
 
@@ -44,7 +48,9 @@ def limits(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("code", ["while True:\n    pass", STUBBORN, IN_C, "sum(n * n for n in range(10 ** 12))"])
 def test_a_program_that_takes_too_long_is_ended(code: str, open_driver: Callable[..., Driver]) -> None:
     driver = open_driver(limits(wall=1.0))
+    begun = time.monotonic()
     ended = driver.run("print('begun')\n" + code)
+    assert time.monotonic() - begun < 1.0 + LATE
     assert ended.failure is not None
     assert ended.failure.kind == "TimeoutError"
     assert ended.logs == "begun\n"
@@ -63,8 +69,6 @@ def test_a_session_of_which_the_guest_died_says_so(open_driver: Callable[..., Dr
 
 
 def test_time_that_the_host_takes_is_not_counted(open_driver: Callable[..., Driver]) -> None:
-    import time
-
     driver = open_driver(limits(wall=1.0), slow=lambda: time.sleep(1.5))
     assert driver.value("slow()\n'done'") == "done"
 
@@ -392,11 +396,11 @@ for thread in threads: thread.join()
     assert "code used more than 0.4 seconds of processor time" in failure.message
 
 
-def test_without_limits_programs_run_as_well(held: Held, open_driver: Callable[..., Driver]) -> None:
+def test_without_limits_programs_run_as_well(open_driver: Callable[..., Driver]) -> None:
     driver = open_driver(limits(wall=None, cpu=None, memory=None, files=None, processes=None))
     assert driver.value("sum(range(1000))") == 499_500
     assert driver.run("1 / 0").failure is not None
-    assert driver.value("len('x' * (520 << 20))") == 520 << 20 if "memory" in held.enforced else True
+    assert driver.value("len('x' * (520 << 20))") == 520 << 20
 
 
 def test_a_limit_of_the_disk_is_given_up_only_where_files_are_not_in_memory(make: Callable[..., Any]) -> None:
