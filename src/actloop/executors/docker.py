@@ -98,7 +98,6 @@ class DockerExecutor(RemotePythonExecutor):
     """
 
     kind = "docker"
-    kind = "docker"
     enforced = frozenset(field.name for field in dataclasses.fields(SandboxLimits))
     files_in_memory = True
     networked = True
