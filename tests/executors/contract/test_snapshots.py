@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +18,7 @@ from actloop.executors.session import Snapshot
 from actloop.executors.waiting import run_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("snapshot")]
 
@@ -34,6 +38,27 @@ def test_a_snapshot_is_restored_in_another_session(open_driver: Callable[..., Dr
     assert other.value("f(10)") == 11
     assert other.value("a.append(2)\n[b['same'], f(10)]") == [[1, 2], 12]
     assert driver.value("a") == [1, 9]
+
+
+@pytest.mark.needs("reach")
+def test_a_snapshot_is_restored_in_another_process(
+    subject: Subject, surroundings: Mapping[str, Any], open_driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    driver = open_driver(None, who=lambda: "here")
+    driver.value("a = [1]\nb = {'same': a}\ndef f(n):\n    return n + len(a)\ndef ask():\n    return who()")
+    file = tmp_path / "snapshot"
+    file.write_bytes(taken(driver).to_bytes())
+    program = [sys.executable, "-W", "error", "-m", "tests.executors.contract.elsewhere"]
+    restored = subprocess.run(
+        [*program, subject.name, json.dumps(dict(surroundings)), str(file)],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert json.loads(restored.stdout) == [11, [[1, 2], 12], "elsewhere"]
 
 
 def test_tools_are_those_of_the_session_that_restores(open_driver: Callable[..., Driver]) -> None:
@@ -71,7 +96,7 @@ def test_damaged_snapshots_are_refused(open_driver: Callable[..., Driver]) -> No
 def test_snapshots_of_other_kinds_are_refused_by_name(
     subject: Subject, open_driver: Callable[..., Driver], make: Callable[..., Any]
 ) -> None:
-    assert type(make()).kind == subject.name
+    assert make().kind == subject.name
     driver = open_driver()
     driver.value("x = 1")
     snapshot = taken(driver)
