@@ -108,6 +108,12 @@ def test_the_other_fields_of_an_object_stay() -> None:
 def test_characters_as_numbers_are_not_shown() -> None:
     found = Vault({"TOKEN": PLAIN}).masked(np.frombuffer(PLAIN.encode(), dtype=np.uint8))
     assert found == Opaque("<ndarray that holds a secret>", "ndarray")
+    wide = np.array([ord(one) for one in PLAIN])
+    for dtype in (np.int16, np.uint32):
+        assert isinstance(Vault({"TOKEN": PLAIN}).masked([wide.astype(dtype)])[0], Opaque)
+    many = [{"a": number} for number in range(100)]
+    assert Vault({"TOKEN": PLAIN}).masked(many) is many
+    assert Vault({"TOKEN": PLAIN}).masked([*many, {"a": PLAIN}]) == [*many, {"a": "[secret TOKEN]"}]
 
 
 def test_a_uuid_is_a_secret_in_any_form() -> None:
@@ -225,6 +231,7 @@ def test_numbers_are_looked_at_where_a_secret_is_one() -> None:
     assert pin.masked(numbers) is numbers
     assert pin.masked([*numbers, 123456789])[-1] == "[secret PIN]"
     assert pin.masked({"pin": 123456789.0}) == {"pin": "[secret PIN].0"}
+    assert isinstance(pin.masked(np.array([1, 123456789])), Opaque)
     array = np.arange(100.0)
     assert pin.masked(array) is array
 

@@ -52,7 +52,7 @@ class Finder:
         forms: dict[bytes, bytes] = {}
         compact: dict[bytes, bytes] = {}
         plain: dict[bytes, bytes] = {}
-        raw: dict[bytes, None] = {}
+        raw: list[tuple[int, bytes]] = []
         for name, value in known:
             mask = mask_of(name).encode()
             stripped = value.strip()
@@ -67,12 +67,12 @@ class Finder:
                 forms.setdefault(form, mask)
                 compact.setdefault(form.translate(None, _SEPARATORS), mask)
             wide = _wide(stripped)
-            forms |= {form: mask for form in wide if form not in forms}
-            raw |= dict.fromkeys([stripped.encode("utf-8", "surrogatepass").lower(), *wide])
+            forms |= {form.lower(): mask for form in wide if form.lower() not in forms}
+            raw += zip((1, 2, 2, 4, 4), [stripped.encode("utf-8", "surrogatepass"), *wide], strict=True)
         self._forms = sorted(forms.items(), key=lambda item: -len(item[0]))
         self._compact = list(compact.items())
         self._plain = list(plain.items())
-        self._raw = list(raw)
+        self._raw = raw
         names = b"|".join(re.escape(mask_of(name).encode()) for name, _ in known)
         self._masks = re.compile(names, re.IGNORECASE)
         self.numbers = any(re.fullmatch(r"[+-]?\d+(\.\d+)?", value.strip()) for _, value in known)
@@ -88,7 +88,7 @@ class Finder:
             text: Where to look.
             piece: Text goes on before and after this: what may be half a secret at its ends is masked as well.
         """
-        if not self._forms or len(text) < 3:
+        if not self._forms or len(text) < SHORTEST:
             return text
         data = text.encode("utf-8", "surrogatepass")
         found = self._masked(data, piece=piece)
@@ -103,10 +103,14 @@ class Finder:
         """As `text`, of bytes."""
         return self._masked(data) if self._forms else data
 
-    def in_numbers(self, data: bytes) -> bool:
-        """Whether the bytes of an array of numbers are a secret's characters: much faster than `raw`."""
-        low = data.lower()
-        return any(form in low for form in self._raw)
+    def in_numbers(self, data: bytes, width: int = 0) -> bool:
+        """Whether the bytes of an array of numbers are a secret's characters: much faster than `raw`.
+
+        Args:
+            data: The bytes.
+            width: Bytes of each number; 0 where that is not known.
+        """
+        return any(form in data for size, form in self._raw if width in (0, size))
 
     def _masked(self, data: bytes, *, piece: bool = False) -> bytes:
         low = data.lower()
@@ -228,7 +232,7 @@ def _aligned(raw: bytes, encode: Callable[[bytes], bytes], bits: int) -> set[byt
 def _wide(value: str) -> list[bytes]:
     """A secret in UTF-16 and UTF-32, as arrays of characters hold it."""
     codecs = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-    return [value.encode(codec, "surrogatepass").lower() for codec in codecs]
+    return [value.encode(codec, "surrogatepass").strip(b"\0") for codec in codecs]
 
 
 def _any(data: bytes, forms: Iterable[tuple[bytes, bytes]]) -> bool:

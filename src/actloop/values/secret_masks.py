@@ -20,6 +20,10 @@ _MANY = 16
 """Items from which on they are looked at together first."""
 
 _BIG = 1 << 20
+_HOLDS = "<{} that holds a secret>"
+_WIDEST = 4
+"""Bytes of a number that may be a character's."""
+
 _NUMBERS = frozenset({int, float, bool, complex, type(None)})
 
 
@@ -34,6 +38,7 @@ class _Walk:
     def __init__(self, finder: Finder, *, piece: bool) -> None:
         self._finder = finder
         self._piece = piece
+        self._together = not piece
         self._seen: dict[int, tuple[Any, Any]] = {}
         """The objects that were looked at, each with what stands for it; so that none is looked at twice."""
 
@@ -129,8 +134,23 @@ class _Walk:
                 return items
             if kinds == {str} and not self._piece and self._is_clean("\0".join(items)):
                 return items
+            if self._together:
+                if self._is_clean_as_sent(items):
+                    return items
+                self._together = False  # where one is known to be, each part is looked at
         found = [self.masked(item, depth) for item in items]
         return items if all(a is b for a, b in zip(found, items, strict=True)) else found
+
+    def _is_clean_as_sent(self, value: Any) -> bool:
+        """Whether a large value holds no secret: looking at it as one text is much faster than at each part."""
+        encoder = _Encoder(_LIMIT)
+        try:
+            return self._is_sent_clean(dumps(encoder.value(value)), encoder)
+        except Exception:  # it cannot be sent: each part is looked at
+            return False
+
+    def _is_sent_clean(self, text: str, encoder: Encoder) -> bool:
+        return self._is_clean(text) and not any(self._in_blob(blob) for blob in encoder.blobs)
 
     def _is_clean(self, text: str) -> bool:
         return self._finder.text(text) is text
@@ -140,24 +160,31 @@ class _Walk:
 
         Where that holds a secret, it is replaced by the same as plain data, or by its masked `repr`.
         """
-        if _is_picture(value) or _is_plain_array(value):
+        if self._finder.numbers and _is_array(value) and value.dtype.kind in "iuf" and value.size <= _BIG:
+            if not self._is_clean(repr(value.ravel().tolist())):
+                return self._opaque(value, _HOLDS.format(type(value).__name__))
+        if _is_passed_over(value):
             return value
         shown = _repr(value)
         found = self._text(shown)
+        if _is_array(value) and value.dtype.kind in "iu":
+            if found is shown and not self._finder.in_numbers(value.tobytes(), value.dtype.itemsize):
+                return value
+            return self._opaque(value, found if found is not shown else _HOLDS.format(type(value).__name__))
         encoder = _Encoder(_LIMIT)
         try:
             text = dumps(encoder.value(value))
         except Exception:  # it cannot be sent or stored, and is seen as its `repr` alone
             return value if found is shown else self._opaque(value, found)
-        if self._is_clean(text) and not any(self._in_blob(blob) for blob in encoder.blobs):
-            return value if found is shown else self._replaced(value, encoder, text, found, depth)
+        if found is shown and self._is_sent_clean(text, encoder):
+            return value
         return self._replaced(value, encoder, text, found, depth)
 
     def _in_blob(self, blob: bytes) -> bool:
         """Whether a text, bytes or an array, as it would be sent, holds a secret."""
-        if self._finder.in_numbers(blob):
-            return True
-        return (len(blob) < _BIG or blob.isascii()) and self._finder.raw(blob) is not blob
+        if len(blob) < _BIG or (blob.isascii() and b"\0" not in blob):
+            return self._finder.raw(blob) is not blob
+        return self._finder.in_numbers(blob)
 
     def _replaced(self, value: Any, encoder: Encoder, text: str, shown: str, depth: int) -> Any:
         plain = Decoder(encoder.blobs, limit=2 * _LIMIT).decode(text)
@@ -166,14 +193,21 @@ class _Walk:
             if found is not plain:
                 return found
         if shown == _repr(value):  # which shows it in a form that is not known, such as the numbers of its characters
-            shown = f"<{type(value).__name__} that holds a secret>"
+            shown = _HOLDS.format(type(value).__name__)
         return self._opaque(value, shown)
 
 
 class _Encoder(Encoder):
-    """Shows the whole `repr` of what cannot be sent, which would be cut later."""
+    """Makes what is sent of a value, with the whole `repr` of what cannot be, and without pictures and numbers."""
+
+    def value(self, value: Any) -> Any:
+        """The JSON data of a value."""
+        if type(value).__module__ != "builtins" and _is_passed_over(value):
+            return None
+        return super().value(value)
 
     def opaque(self, value: Any) -> Any:
+        """What stands for a value that cannot be sent."""
         return {**super().opaque(value), "v": self._str(_repr(value))}
 
 
@@ -200,11 +234,14 @@ def _remade(value: Any, items: Sequence[Any]) -> Any:
     return frozenset(items) if isinstance(value, frozenset) else set(items)
 
 
-def _is_picture(value: Any) -> bool:
-    """Whether something is an image, of which nothing but its pixels is sent."""
-    return any(cls.__module__.startswith("PIL.") or cls.__name__ == "AgentImage" for cls in type(value).__mro__)
+def _is_passed_over(value: Any) -> bool:
+    """Whether something is an image, of which only pixels are sent, or an array of numbers that are no characters."""
+    if _is_array(value):
+        return value.dtype.kind in "bfcmM" or (value.dtype.itemsize > _WIDEST and value.dtype.kind in "iu")
+    kinds: tuple[type, ...] = type(value).__mro__
+    return any(kind.__module__.startswith("PIL.") or kind.__name__ == "AgentImage" for kind in kinds)
 
 
-def _is_plain_array(value: Any) -> bool:
-    """Whether something is an array of numbers that are no characters."""
-    return type(value).__name__ == "ndarray" and getattr(value.dtype, "kind", "") in tuple("bfcmM")
+def _is_array(value: Any) -> bool:
+    kind = cast("type[Any]", type(value))
+    return kind.__name__ == "ndarray" and kind.__module__ == "numpy"
