@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -150,10 +149,10 @@ def fallback_executor(
         TypeError: None of the classes knows an option.
         SandboxUnavailableError: None of them can keep what is asked.
     """
-    from actloop.executors.registry import executor_class
+    from actloop.executors.registry import executor_class, options_of
 
     classes: dict[str, Any] = {name: executor_class(name) for name in names}
-    known = {name: _options_of(made) for name, made in classes.items()}
+    known = {name: options_of(made) for name, made in classes.items()}
     anything = {name for name, kind in classes.items() if getattr(kind, "takes_more", False)}
     for option in options:
         if not anything and not any(option in taken for taken in known.values()):
@@ -184,16 +183,3 @@ def _shortly(text: str, kind: type) -> str:
     if not text.startswith(f"{kind.__name__} "):
         return text
     return "it " + text.removeprefix(f"{kind.__name__} ").partition(": ")[0]
-
-
-def _options_of(kind: type) -> set[str]:
-    """The keyword arguments that a class takes; with `**options`, those of its bases, too."""
-    names: set[str] = set()
-    for base in kind.__mro__:
-        if "__init__" not in vars(base) or base is object:
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        names |= {item.name for item in parameters if item.kind in (item.KEYWORD_ONLY, item.POSITIONAL_OR_KEYWORD)}
-        if not any(item.kind is item.VAR_KEYWORD for item in parameters):
-            break
-    return names - {"self", "additional_imports", "additional_authorized_imports", "logger"}

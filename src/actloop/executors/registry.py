@@ -70,7 +70,7 @@ def checked_hosts(allow_hosts: Any) -> list[str]:
 
 def _check_options(made: type, options: Mapping[str, Any]) -> None:
     """Refuse options that no constructor of a class takes, by the name of the class that the user asked for."""
-    known = _options_of(made)
+    known = options_of(made)
     for name in options:
         if name not in known and not getattr(made, "takes_more", False):
             close = get_close_matches(name, known, n=1)
@@ -78,7 +78,7 @@ def _check_options(made: type, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{made.__name__} takes no argument '{name}'{hint}")
 
 
-def _options_of(made: type) -> set[str]:
+def options_of(made: type) -> set[str]:
     """The options that a class takes by name; where it hands on what it does not know, those of its bases, too."""
     import inspect
 
