@@ -160,9 +160,9 @@ class _Walk:
 
         Where that holds a secret, it is replaced by the same as plain data, or by its masked `repr`.
         """
-        if self._finder.numbers and _is_array(value) and value.dtype.kind in "iuf" and value.size <= _BIG:
-            if not self._is_clean(repr(value.ravel().tolist())):
-                return self._opaque(value, _HOLDS.format(type(value).__name__))
+        numbers = self._finder.numbers and _is_array(value) and value.dtype.kind in "iuf" and value.size <= _BIG
+        if numbers and not self._is_clean(repr(value.ravel().tolist())):
+            return self._opaque(value, _HOLDS.format(type(value).__name__))
         if _is_passed_over(value):
             return value
         shown = _repr(value)
