@@ -1,18 +1,24 @@
 #!/bin/sh
-# Run the tests in two halves side by side: run_tests.sh BIN. The sandboxes' half mostly waits, the other one computes.
+# Run the tests in parts side by side: run_tests.sh BIN. Those of sandboxes and attacks mostly wait, the rest computes.
 set -u
 bin=$1
-log=$(mktemp)
+logs=$(mktemp -d)
 
-"$bin/pytest" -p no:cacheprovider tests/executors tests/attacks >"$log" 2>&1 &
-sandboxes=$!
-trap 'kill -INT "$sandboxes" 2>/dev/null; wait "$sandboxes"; rm -f "$log"; exit 130' INT TERM
+run() { "$bin/pytest" -p no:cacheprovider "$@"; }
 
-"$bin/pytest" -p no:cacheprovider --ignore tests/executors --ignore tests/attacks
+run tests/executors >"$logs/executors" 2>&1 &
+executors=$!
+run tests/attacks >"$logs/attacks" 2>&1 &
+attacks=$!
+trap 'kill -INT "$executors" "$attacks" 2>/dev/null; wait; rm -rf "$logs"; exit 130' INT TERM
+
+run --ignore tests/executors --ignore tests/attacks
 rest=$?
-printf '==> Waiting for the tests of sandboxes\n'
-wait "$sandboxes"
-tested=$?
-cat "$log"
-rm -f "$log"
-[ "$rest" = 0 ] && [ "$tested" = 0 ]
+printf '==> Waiting for the tests of sandboxes and attacks\n'
+wait "$executors"
+executors=$?
+wait "$attacks"
+attacks=$?
+cat "$logs/executors" "$logs/attacks"
+rm -rf "$logs"
+[ "$rest" = 0 ] && [ "$executors" = 0 ] && [ "$attacks" = 0 ]
