@@ -32,7 +32,7 @@ for name in bin sbin lib lib32 lib64; do if [ -L /$name ]; then cp -P /$name "$r
 for name in bin sbin lib lib32 lib64 usr etc dev "$ENVIRONMENT" "$INTERPRETER"; do
     if [ -d "/$name" ] && [ ! -L "/$name" ]; then mkdir -p "$root/$name" && mount --rbind "/$name" "$root/$name"; fi
 done
-mkdir -p "$root/proc" "$root/root" && mkdir -m 1777 "$root/tmp" && mount -t proc none "$root/proc"
+mkdir -p "$root/proc" "$root/root" "$root/tmp" && chmod 1777 "$root/tmp" && mount -t proc none "$root/proc"
 ip link set lo up
 exec env -u ENVIRONMENT -u INTERPRETER HOME=/root chroot "$root" "$@"
 """
