@@ -4,7 +4,12 @@ set -u
 bin=$1
 logs=$(mktemp -d)
 
-run() { "$bin/pytest" -p no:cacheprovider "$@"; }
+# A shell has what it starts in the background ignore Ctrl-C, which tests of Ctrl-C would inherit.
+run() {
+	"$bin/python" -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$bin/pytest" -p no:cacheprovider "$@"
+}
 
 run tests/executors >"$logs/executors" 2>&1 &
 executors=$!
