@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from modal_proto import api_pb2
 
 _MARK = "MODAL_SANDBOX_ID"
+_OWNER = "ACTLOOP_STAND_IN_OF"
+"""Of the processes of a sandbox: which test run they belong to, since several may be under way."""
 _numbers = itertools.count(1)
 
 
@@ -58,14 +60,14 @@ def _variables(folder: str) -> dict[str, str]:
 
 
 def processes_of(sandbox_id: str = "") -> list[int]:
-    """The live processes of a sandbox, or of all."""
-    wanted = f"{_MARK}={sandbox_id}".encode()
+    """The live processes of a sandbox, or of all sandboxes of this test run."""
+    wanted = (f"{_MARK}={sandbox_id}" if sandbox_id else f"{_OWNER}={os.getpid()}").encode()
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 variables = (folder / "environ").read_bytes().split(b"\0")
-                if any(v == wanted if sandbox_id else v.startswith(wanted) for v in variables):
+                if wanted in variables:
                     found.append(int(folder.name))
     return found
 
@@ -131,7 +133,7 @@ class Machine:
     """
 
     def __init__(self, definition: api_pb2.Sandbox, tags: dict[str, str], old: bool) -> None:
-        number = next(_numbers)
+        number = int(f"{os.getpid()}{next(_numbers):06}")
         self.id = f"sb-{number:022d}" if old else f"sb-new-{number}"
         self.task_id = f"ta-{number}{'' if old else 'V'}"
         self.definition = definition
@@ -156,7 +158,7 @@ class Machine:
         if exec_id in self.commands:
             return
         command = self.commands[exec_id] = Command()
-        variables = {**_variables(self._folder), _MARK: self.id}
+        variables = {**_variables(self._folder), _MARK: self.id, _OWNER: str(os.getpid())}
         process = await asyncio.create_subprocess_exec(
             *_isolated(), *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=self._folder, env=variables
         )
