@@ -1,0 +1,47 @@
+"""What the tests of containers share."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actloop import InterpreterError
+from actloop.executors.containers.engine import OWNER, Engine
+
+from ..engine import why_no_engine
+
+if TYPE_CHECKING:
+    from actloop.executors.docker import DockerExecutor
+
+needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "none")
+
+
+class Lines:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def api_errors() -> type[Exception]:
+    from docker.errors import APIError  # pyright: ignore[reportMissingTypeStubs]
+
+    return APIError
+
+
+def failing(executor: DockerExecutor, program: str) -> str:
+    """Why a program fails."""
+    with pytest.raises(InterpreterError) as caught:
+        executor(textwrap.dedent(program))
+    return str(caught.value)
+
+
+def containers(engine: Engine, name: str | None = None) -> list[str]:
+    """Containers of this test run, running or not."""
+    label = OWNER if name is None else f"{OWNER}={name}"
+    return [entry["Id"] for entry in engine.api.containers(all=True, filters={"label": label})]
