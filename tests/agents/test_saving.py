@@ -101,7 +101,7 @@ SAMPLES: dict[str, Callable[[], Any]] = {
     "code_block_tags": lambda: ("<a>", "</a>"),
     "context": lambda: ContextLimit(tokens=1000, keep_last=2),
     "description": lambda: "Says \u201eit\u201c.",
-    "executor_kwargs": lambda: {"limits": SandboxLimits(wall=7.5, memory=2**28), "timeout_seconds": 7.5},
+    "executor_kwargs": lambda: {"limits": SandboxLimits(wall=7.5, memory=2**28), "local": {"timeout_seconds": 7.5}},
     "executor_type": lambda: "local",
     "instructions": lambda: "Be brief.\nBe kind.",
     "journal": lambda: None,

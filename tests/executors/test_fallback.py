@@ -15,6 +15,7 @@ from actloop.executors.fallback import FallbackExecutor, fallback_executor
 from actloop.executors.fallback_session import FallbackSession
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.monty import MontyExecutor
+from actloop.executors.registry import make_executor
 from actloop.executors.session import Call, Finished, SandboxLimits, Session, Snapshot, Waiter
 from actloop.executors.waiting import run_now
 
@@ -344,6 +345,43 @@ def test_options_go_to_the_classes_that_know_them(tmp_path: Any) -> None:
         fallback_executor(["monty"], [], None, {"workspace": str(tmp_path / "w")})
     with pytest.raises(InterpreterError, match="not_installed_at_all"):
         fallback_executor(["monty", "local"], ["not_installed_at_all"], None, {})
+
+
+def test_options_under_the_name_of_an_executor_are_its_own_and_come_first() -> None:
+    options = {
+        "limits": SandboxLimits(wall=5.0, memory=128 << 20),
+        "timeout_seconds": 4.0,
+        "local": {"limits": SandboxLimits(wall=7.0)},
+        "monty": {"timeout_seconds": 3.0},
+    }
+    with fallback_executor(["monty", "local"], [], None, options) as made:
+        assert [executor.limits.wall for executor in made.executors] == [3.0, 7.0]
+        assert [executor.limits.memory for executor in made.executors] == [128 << 20, SandboxLimits().memory]
+    with make_executor("local", [], None, {"timeout_seconds": 4.0, "local": {"timeout_seconds": 7.0}}) as alone:
+        assert alone.limits.wall == 7.0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"local": {"timeot_seconds": 1}}, "LocalPythonExecutor takes no argument 'timeot_seconds'; did you mean"),
+        ({"monty": {"warm": 1}}, "MontyExecutor takes no argument 'warm'"),
+        ({"local": {1: 1}}, "LocalPythonExecutor takes no argument 1"),
+        ({"local": 7.0}, r"executor_kwargs\['local'\] is a dict of that executor's own options; got float"),
+        ({"docker": {"image": "x"}}, "options for 'docker', which is not among the executors asked for: monty, local"),
+        ({"loacl": {"timeout_seconds": 1}}, "takes an option 'loacl'; did you mean 'local'"),
+    ],
+)
+def test_wrong_options_of_one_executor_are_named(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        agent_of("1", executor_kwargs=options)
+
+
+def test_limits_of_ones_own_keep_what_the_model_is_to_be_shown() -> None:
+    options = {"limits": SandboxLimits(output=99_999), "local": {"limits": SandboxLimits(output=9)}}
+    with agent_of("1", executor_kwargs=options, max_print_outputs_length=60_000) as agent:
+        assert [executor.limits.output for executor in agent.python_executor.executors] == [99_999, 60_000]
+        assert agent.executor_kwargs == options
 
 
 def test_what_is_no_list_of_executors_is_refused() -> None:

@@ -45,7 +45,9 @@ class CodeAgent(MultiStepAgent):
         executor_type: Where programs run: `"local"` (the kernel sandbox of this machine), `"docker"`, `"wasm"`,
             `"monty"`, `"e2b"`, `"modal"` or `"blaxel"`. Of a list, each takes the programs that those before it
             cannot run.
-        executor_kwargs: Options of the executor, such as `timeout_seconds` or `limits`.
+        executor_kwargs: Options of the executor, such as `timeout_seconds` or `limits`. Of several, each takes those
+            that it knows; a dict under the name of one holds its own, which come first:
+            `{"limits": SandboxLimits(wall=10), "docker": {"image": "x"}}`.
         max_print_outputs_length: Characters of printed output that the model is shown of one step.
         stream_outputs: Stream the model's replies.
         use_structured_outputs_internally: Have the model reply in JSON with a thought and a program.
@@ -102,7 +104,7 @@ class CodeAgent(MultiStepAgent):
         if executor is not None and (workspace is not None or allow_hosts):
             raise ValueError("workspace= and allow_hosts= are options of an executor: give them to yours")
         self.executor_type = registry.checked_type(executor_type)
-        self.executor_kwargs = dict(executor_kwargs or {})
+        self.executor_kwargs = registry.checked_options(executor_kwargs)
         if executor is not None and (self.executor_kwargs or self.executor_type != "local"):
             raise ValueError("executor= contradicts executor_type= and executor_kwargs=, which make one: leave one out")
         self.workspace = workspace
@@ -118,19 +120,26 @@ class CodeAgent(MultiStepAgent):
 
         Raises:
             ValueError: There is no such executor, or it cannot keep what is asked of it.
+            TypeError: It does not know an option.
         """
-        from actloop.executors.session import SandboxLimits
-
-        options = dict(self.executor_kwargs)
+        names = [self.executor_type] if isinstance(self.executor_type, str) else self.executor_type
+        options, own = registry.split_options(names, self.executor_kwargs)
         if self.workspace is not None:
             options.setdefault("workspace", self.workspace)
         if self.allow_hosts:
             options.setdefault("allow_hosts", self.allow_hosts)
-        # The loop cuts what the model is shown. The sandbox's own limit only has to let that much through.
+        for given in (options, *(one for one in own.values() if "limits" in one)):
+            self._let_through(given)
+        options |= own
+        return registry.make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)
+
+    def _let_through(self, options: dict[str, Any]) -> None:
+        """Have an executor keep as much of what is printed as the model is to be shown: the loop cuts the rest."""
+        from actloop.executors.session import SandboxLimits
+
         kept = getattr(options.get("limits"), "output", SandboxLimits().output)
         if self.max_print_outputs_length is not None and self.max_print_outputs_length > kept:
             options.setdefault("max_print_outputs_length", self.max_print_outputs_length)
-        return registry.make_executor(self.executor_type, self.additional_authorized_imports, self.logger, options)
 
     def cleanup(self) -> None:
         """End the sandbox that the latest run left, and the executor's own."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.agents.managed import ManagedAgent
 from actloop.agents.prompting import EMPTY_PROMPT_TEMPLATES, packaged_templates
 from actloop.agents.stored import PARTS
+from actloop.executors.registry import NAMES as EXECUTORS
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.models.base import REMOVE_PARAMETER, Model
 from actloop.tools import saving as tools
@@ -147,8 +148,7 @@ def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: s
         yield from (f"{what}{who}" for what in _model_needs(data["model"]))
     settings = {key: value for key, value in data.items() if key not in _ABOUT and key not in overrides}
     yield from (f"{what}{who}" for what in _settings_need(settings))
-    given: dict[str, Any] = data.get("executor_kwargs") or {}
-    options = sorted(given.keys() - _HARMLESS_OPTIONS)
+    options = sorted(set(_executor_options(data.get("executor_kwargs") or {})) - _HARMLESS_OPTIONS)
     if options and "executor_kwargs" not in overrides:
         yield f"change how the sandbox{who} is made: executor_kwargs {', '.join(options)}"
     if data.get("executor_type", "local") != "local" and "executor_type" not in overrides:
@@ -166,6 +166,15 @@ def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: s
                 yield from (f"{what}{name}" for what in _settings_need(own))
                 managed = managed["agent"]
             yield from _needs_consent(managed, handed, name)
+
+
+def _executor_options(given: Mapping[str, Any]) -> Generator[str]:
+    """The names of executors' options; those that are one executor's own with its name, unless they are harmless."""
+    for name, value in given.items():
+        if name in EXECUTORS and isinstance(value, dict) and KIND not in value:
+            yield from (own if own in _HARMLESS_OPTIONS else f"{name}.{own}" for own in cast("dict[str, Any]", value))
+        else:
+            yield name
 
 
 def _settings_need(settings: Any) -> Generator[str]:

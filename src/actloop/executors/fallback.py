@@ -141,30 +141,35 @@ def fallback_executor(
         names: In the order in which they are tried.
         imports: Modules that programs may import; an executor that has no others than its own is not asked for them.
         logger: Prints what happens.
-        options: Keyword arguments; each class gets those that it knows. One that cannot keep what is asked of it, such
-            as a workspace, is passed over.
+        options: Keyword arguments; each class gets those that it knows, and those under its name. One that cannot keep
+            what is asked of it, such as a workspace, is passed over.
 
     Raises:
         ValueError: One of the names is not known, there are none, or an option has a wrong value.
-        TypeError: None of the classes knows an option.
+        TypeError: None of the classes knows an option, or one does not know an option of its own.
         SandboxUnavailableError: None of them can keep what is asked.
     """
-    from actloop.executors.registry import executor_class, options_of
+    from actloop.executors import registry
 
-    classes: dict[str, Any] = {name: executor_class(name) for name in names}
-    known = {name: options_of(made) for name, made in classes.items()}
+    classes: dict[str, Any] = {name: registry.executor_class(name) for name in names}
+    shared, own = registry.split_options(names, options)
+    for name, given in own.items():
+        registry.check_options(classes[name], given)
+    known = {name: registry.options_of(made) for name, made in classes.items()}
     anything = {name for name, kind in classes.items() if getattr(kind, "takes_more", False)}
-    for option in options:
-        if not anything and not any(option in taken for taken in known.values()):
-            raise TypeError(f"none of the executors {', '.join(names)} takes an option {option!r}")
+    nobodys = [option for option in shared if not any(option in taken for taken in known.values())]
+    if nobodys and not anything:
+        hint = registry.did_you_mean(nobodys[0], sorted({*names}.union(*known.values())))
+        raise TypeError(f"none of the executors {', '.join(names)} takes an option {nobodys[0]!r}{hint}")
     made: list[Any] = []
     reasons: list[str] = []
     for name, kind in classes.items():
-        given = {
+        taken = {
             option: value
-            for option, value in options.items()
-            if option in known[name] or (name in anything and not any(option in taken for taken in known.values()))
+            for option, value in shared.items()
+            if option in known[name] or (name in anything and option in nobodys)
         }
+        given = registry.merged_options(taken, own.get(name, {}))
         wanted = [] if hasattr(kind, "lacks") else imports
         try:
             made.append(kind(wanted, **given) if name == "local" else kind(wanted, logger, **given))

@@ -23,6 +23,9 @@ _CLASSES = {
 
 NAMES = tuple(_CLASSES)
 
+_LIMITS_OF_THEIR_OWN = ("timeout_seconds", "timeout", "max_print_outputs_length")
+"""Options that set one of the limits, and would set it again in limits that are an executor's own."""
+
 
 def executor_class(name: str) -> Any:
     """The class of an executor.
@@ -68,14 +71,69 @@ def checked_hosts(allow_hosts: Any) -> list[str]:
     return list(cast("Iterable[str]", allow_hosts))
 
 
-def _check_options(made: type, options: Mapping[str, Any]) -> None:
-    """Refuse options that no constructor of a class takes, by the name of the class that the user asked for."""
+def checked_options(executor_kwargs: Any) -> dict[str, Any]:
+    """What `executor_kwargs` was given, as a dict; None is an empty one.
+
+    Raises:
+        TypeError: It is no dict.
+    """
+    if executor_kwargs is None:
+        return {}
+    if not isinstance(executor_kwargs, Mapping):
+        raise TypeError(f"executor_kwargs is a dict of options; got {type(executor_kwargs).__name__}")
+    return dict(cast("Mapping[str, Any]", executor_kwargs))
+
+
+def split_options(names: Sequence[str], options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The options that are for all executors, and those that are for one of them: under its name.
+
+    Args:
+        names: The executors that were asked for.
+        options: What `executor_kwargs` was given.
+
+    Raises:
+        TypeError: Those under a name are no options, or are those of an executor that was not asked for.
+    """
+    shared: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        if name not in _CLASSES:
+            shared[name] = value
+        elif name not in names:
+            raise TypeError(
+                f"there are options for {name!r}, which is not among the executors asked for: {', '.join(names)}"
+            )
+        elif not isinstance(value, Mapping):
+            raise TypeError(
+                f"executor_kwargs[{name!r}] is a dict of that executor's own options; got {type(value).__name__}"
+            )
+        else:
+            own[name] = dict(cast("Mapping[str, Any]", value))
+    return shared, own
+
+
+def merged_options(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of one executor: its own come before those that it shares with others."""
+    displaced = _LIMITS_OF_THEIR_OWN if "limits" in own else ()
+    return {name: value for name, value in shared.items() if name not in displaced} | dict(own)
+
+
+def check_options(made: type, options: Iterable[str]) -> None:
+    """Refuse options that no constructor of a class takes, by the name of the class that the user asked for.
+
+    Raises:
+        TypeError: It does not take one of them.
+    """
     known = options_of(made)
     for name in options:
         if name not in known and not getattr(made, "takes_more", False):
-            close = get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise TypeError(f"{made.__name__} takes no argument '{name}'{hint}")
+            raise TypeError(f"{made.__name__} takes no argument {name!r}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """What is to be said of a name that is not known: the one that is most like it."""
+    close = get_close_matches(str(name), known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def options_of(made: type) -> set[str]:
@@ -101,11 +159,12 @@ def make_executor(
         executor_type: Its name; or several, of which each takes the programs that those before it cannot run.
         imports: Modules that programs may import besides the standard library's.
         logger: Prints what happens.
-        options: Keyword arguments of its class; with several names, each takes those that it knows.
+        options: Keyword arguments of its class; with several names, each takes those that it knows. A dict under the
+            name of one of them holds its own, which it must know, and which come first.
 
     Raises:
-        ValueError: There is no such executor, or it does not know an option.
-        TypeError: `executor_type` is neither a name nor a list of names.
+        ValueError: There is no such executor.
+        TypeError: `executor_type` is neither a name nor a list of names, or an option is not known.
     """
     executor_type = checked_type(executor_type)
     if not isinstance(executor_type, str):
@@ -113,5 +172,7 @@ def make_executor(
 
         return fallback_executor(executor_type, imports, logger, options)
     made = executor_class(executor_type)
-    _check_options(made, options)
+    shared, own = split_options([executor_type], options)
+    options = merged_options(shared, own.get(executor_type, {}))
+    check_options(made, options)
     return made(imports, **options) if executor_type == "local" else made(imports, logger, **options)
