@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.executors.guest_session import GuestSession
@@ -128,3 +129,9 @@ def kept(
     finally:
         made.session.close()
         made.wait_gone()
+
+
+def guest_of(made: Kept) -> int:
+    """The process of the guest."""
+    keeper = made.stream.child.pid
+    return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
