@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from tests.attacks.corpus import (
-    bombs,
     crashes,
     escapes,
     files,
+    floods,
+    memory_bombs,
     network,
     processes,
     protocol,
     surface,
+    time_bombs,
     values,
     ways_out,
     workspaces,
@@ -19,7 +21,8 @@ from tests.attacks.corpus import (
 FAMILIES = [
     family
     for module in (
-        *(escapes, files, workspaces, network, ways_out, processes, surface, bombs, crashes, values, protocol),
+        *(escapes, files, workspaces, network, ways_out, processes, surface),
+        *(memory_bombs, time_bombs, floods, crashes, values, protocol),
     )
     for family in module.FAMILIES
 ]

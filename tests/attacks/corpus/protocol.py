@@ -11,111 +11,41 @@ large = SandboxLimits(wall=1.0)
 
 # What breaks the rules ends the session at once, not at its deadline.
 wrong = Family("protocol", limits=small, prelude=COMMON + WIRE, ends="SandboxCrash", dies=True)
-wrong.add(
-    "a-header-of-four-gigabytes",
-    """
-    say(struct.pack('>III', 2**32 - 1, 0, 0))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "blobs-of-four-gigabytes",
-    """
-    say(struct.pack('>III', 2, 1, 2**32 - 1))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "four-billion-blobs",
-    """
-    say(struct.pack('>III', 2, 2**32 - 1, 0))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "sizes-that-do-not-agree",
-    """
-    say(struct.pack('>III4I', 2, 4, 4, 9, 9, 9, 9) + b'{}xxxx')
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "no-json",
-    """
-    say(frame(None, text='{'))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "no-text",
-    """
-    say(struct.pack('>III', 4, 0, 0) + b'\\xff\\xfe\\xfd\\xfc')
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "noise",
-    """
-    say(os.urandom(1 << 16))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "not-an-object",
-    """
-    say(frame([1, 2, 3]))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "an-object-of-no-kind",
-    """
-    say(frame({}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "an-unknown-kind",
-    """
-    say(frame({'t': 'snapshot'}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-kind-that-is-no-text",
-    """
-    say(frame({'t': ['call']}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "ready-again",
-    """
-    say(frame({'t': 'ready', 'protocol': 2, 'python': 'x'}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "an-answer-nobody-asked-for",
-    """
-    say(frame({'t': 'told', 'value': {}, 'error': None}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-tool-nobody-gave",
-    """
-    ask(name='os.system')
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-tool-named-by-a-list",
-    """
-    ask(name=['echo'])
-    time.sleep(60)
-    """,
-)
+for name, said in {  # and nothing more
+    "a-header-of-four-gigabytes": "say(struct.pack('>III', 2**32 - 1, 0, 0))",
+    "blobs-of-four-gigabytes": "say(struct.pack('>III', 2, 1, 2**32 - 1))",
+    "four-billion-blobs": "say(struct.pack('>III', 2, 2**32 - 1, 0))",
+    "sizes-that-do-not-agree": "say(struct.pack('>III4I', 2, 4, 4, 9, 9, 9, 9) + b'{}xxxx')",
+    "no-json": "say(frame(None, text='{'))",
+    "no-text": "say(struct.pack('>III', 4, 0, 0) + b'\\xff\\xfe\\xfd\\xfc')",
+    "noise": "say(os.urandom(1 << 16))",
+    "not-an-object": "say(frame([1, 2, 3]))",
+    "an-object-of-no-kind": "say(frame({}))",
+    "an-unknown-kind": "say(frame({'t': 'snapshot'}))",
+    "a-kind-that-is-no-text": "say(frame({'t': ['call']}))",
+    "ready-again": "say(frame({'t': 'ready', 'protocol': 2, 'python': 'x'}))",
+    "an-answer-nobody-asked-for": "say(frame({'t': 'told', 'value': {}, 'error': None}))",
+    "a-tool-nobody-gave": "ask(name='os.system')",
+    "a-tool-named-by-a-list": "ask(name=['echo'])",
+    "a-negative-number": "ask(-1)",
+    "a-number-beyond-all": "ask(10**500)",
+    "a-number-that-is-true": "ask(True)",
+    "a-number-that-is-a-fraction": "ask(1.5)",
+    "a-number-of-too-many-digits": "say(frame(None, text='{\"t\":\"call\",\"id\":' + '9' * 100_000 + '}'))",
+    "fields-that-do-not-exist": "say(frame({'t': 'finished', 'output': 1, 'failure': None, 'lost': True}))",
+    "fields-missing": "say(frame({'t': 'finished'}))",
+    "a-field-twice": 'say(frame(None, text=\'{"t":"finished","t":"call"}\'))',
+    "a-failure-of-nothing": "say(frame({'t': 'finished', 'output': 1, 'failure': []}))",
+    "printing-a-number": "say(frame({'t': 'printed', 'text': 5}))",
+    "frames-after-a-fault": "say(frame({'t': 'x'}) * 1000)",
+    "too-many-parts": "say(frame(None, text='[' + '{},' * 300_000 + '{}]'))",
+    "too-deep": "say(frame(None, text='[' * 400 + ']' * 400))",
+    "far-too-deep": "say(frame(None, text='[' * 500_000 + ']' * 500_000))",
+    "deep-in-objects": "say(frame(None, text='{\"a\":' * 100_000 + '1' + '}' * 100_000))",
+    "not-a-number": "say(frame(None, text='{\"t\": NaN}'))",
+}.items():
+    wrong.add(name, f"{said}\ntime.sleep(60)")
+
 wrong.add(
     "a-number-used-twice",
     """
@@ -123,41 +53,6 @@ wrong.add(
     for _ in range(3):
         ask(7, concurrent=True)
     say(frame({"t": "x"}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-negative-number",
-    """
-    ask(-1)
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-number-beyond-all",
-    """
-    ask(10**500)
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-number-that-is-true",
-    """
-    ask(True)
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-number-that-is-a-fraction",
-    """
-    ask(1.5)
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-number-of-too-many-digits",
-    """
-    say(frame(None, text='{"t":"call","id":' + '9' * 100_000 + '}'))
     time.sleep(60)
     """,
 )
@@ -177,34 +72,6 @@ wrong.add(
     """,
 )
 wrong.add(
-    "fields-that-do-not-exist",
-    """
-    say(frame({'t': 'finished', 'output': 1, 'failure': None, 'lost': True}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "fields-missing",
-    """
-    say(frame({'t': 'finished'}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-field-twice",
-    """
-    say(frame(None, text='{"t":"finished","t":"call"}'))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "a-failure-of-nothing",
-    """
-    say(frame({'t': 'finished', 'output': 1, 'failure': []}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
     "a-failure-of-a-megabyte",
     """
     failure = {"kind": "x", "message": "x" * 900_000, "traceback": "", "source": "", "hint": "", "line": 1}
@@ -215,26 +82,12 @@ wrong.add(
 wrong.add("printing-nothing-for-ever", "while True: say(frame({'t': 'printed', 'text': ''}))")
 wrong.add("printing-past-the-limit", "while True: say(frame({'t': 'printed', 'text': 'x' * 1000}))")
 wrong.add(
-    "printing-a-number",
-    """
-    say(frame({'t': 'printed', 'text': 5}))
-    time.sleep(60)
-    """,
-)
-wrong.add(
     "calls-without-waiting",
     """
     for number in range(10_000): ask(number, name='echo')
     time.sleep(60)
     """,
     ends=None,
-)
-wrong.add(
-    "frames-after-a-fault",
-    """
-    say(frame({'t': 'x'}) * 1000)
-    time.sleep(60)
-    """,
 )
 wrong.add("a-tag-that-is-unknown", "finish({'$': 'pickle', 'v': 'gASV'})")
 wrong.add("a-tag-that-is-no-text", "finish({'$': {'$': 'tuple', 'v': []}})")
@@ -264,81 +117,20 @@ wrong.add(
 wrong.add("a-number-that-is-not-one", "finish({'$': 'decimal', 'v': 'x'})")
 wrong.add("a-fraction-of-nothing", "finish({'$': 'fraction', 'v': [1, 0]})")
 wrong.add("an-unknown-date", "finish({'$': 'date', 'v': '2024-13-45'})")
-wrong.add(
-    "too-many-parts",
-    """
-    say(frame(None, text='[' + '{},' * 300_000 + '{}]'))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "too-deep",
-    """
-    say(frame(None, text='[' * 400 + ']' * 400))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "far-too-deep",
-    """
-    say(frame(None, text='[' * 500_000 + ']' * 500_000))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "deep-in-objects",
-    """
-    say(frame(None, text='{"a":' * 100_000 + '1' + '}' * 100_000))
-    time.sleep(60)
-    """,
-)
-wrong.add(
-    "not-a-number",
-    """
-    say(frame(None, text='{"t": NaN}'))
-    time.sleep(60)
-    """,
-)
 
 # The host may grow by a fixed multiple of the largest message.
 expensive = Family(
     "costly-to-read", limits=large, prelude=COMMON + WIRE, ends="SandboxCrash", dies=True, memory=512 << 20
 )
-expensive.add(
-    "brackets-without-end",
-    """
-    say(frame(None, text='[' * (1 << 24) + ']' * (1 << 24)))
-    time.sleep(60)
-    """,
-)
-expensive.add(
-    "brackets-up-and-down",
-    """
-    say(frame(None, text=('[' * 319 + ']' * 319) * 50_000))
-    time.sleep(60)
-    """,
-)
-expensive.add(
-    "empty-objects",
-    """
-    say(frame(None, text='[' + '{},' * 8_000_000 + '{}]'))
-    time.sleep(60)
-    """,
-)
-expensive.add(
-    "strings-that-hide-brackets",
-    """
-    say(frame(None, text='[' + '"[[[[",' * 3_000_000 + '"]"'))
-    time.sleep(60)
-    """,
-)
-expensive.add(
-    "quotes-that-do-not-close",
-    """
-    say(frame(None, text='[[[[' * 100 + '"' + '\\\\\\\\' * 10_000_000))
-    time.sleep(60)
-    """,
-)
+for name, said in {
+    "brackets-without-end": "say(frame(None, text='[' * (1 << 24) + ']' * (1 << 24)))",
+    "brackets-up-and-down": "say(frame(None, text=('[' * 319 + ']' * 319) * 50_000))",
+    "empty-objects": "say(frame(None, text='[' + '{},' * 8_000_000 + '{}]'))",
+    "strings-that-hide-brackets": "say(frame(None, text='[' + '\"[[[[\",' * 3_000_000 + '\"]\"'))",
+    "quotes-that-do-not-close": "say(frame(None, text='[[[[' * 100 + '\"' + '\\\\\\\\' * 10_000_000))",
+}.items():
+    expensive.add(name, f"{said}\ntime.sleep(60)")
+
 expensive.add(
     "images-that-unfold",
     """
