@@ -6,7 +6,7 @@ Behaviours that other tests prove already:
     additional_args as variables        tests/agents/test_run.py::test_variables_given_with_the_task
     editable memory.steps               tests/agents/test_faces.py::test_steps_that_were_edited_or_removed_are_what_the_next_run_sees
     running one step at a time          tests/agents/test_run.py::test_one_step_at_a_time
-                                        tests/agents/test_tool_calling.py::test_one_step_at_a_time
+                                        tests/agents/tool_calling/test_parts.py::test_one_step_at_a_time
     interrupt after a plan, edit, go on tests/agents/test_faces.py::test_interrupting_after_a_plan_editing_it_and_going_on
     instructions                        tests/agents/test_run.py::test_instructions_reach_the_system_prompt
     tools added to agent.tools later    tests/agents/test_faces.py::test_a_tool_added_to_agent_tools_later_is_offered_and_called
@@ -30,7 +30,7 @@ Behaviours that other tests prove already:
     Retry-After                         tests/models/test_openai.py::test_the_services_wish_to_wait_is_honoured_up_to_a_bound
     parallel managed agents             tests/agents/test_managed.py::test_it_is_called_from_threads_of_a_program
     agents shared between threads       tests/agents/test_shared.py::test_twenty_threads
-    a failed call keeps its siblings    tests/agents/test_tool_calling.py::test_a_failing_call_does_not_discard_its_siblings
+    a failed call keeps its siblings    tests/agents/tool_calling/test_calls.py::test_a_failing_call_does_not_discard_its_siblings
     injection defence                   tests/attacks/test_agents.py::test_observations_with_forged_delimiters
                                         tests/loop/test_tool_calls.py::test_a_result_cannot_speak_for_the_framework
     isolation by the operating system   tests/attacks/test_attacks.py::test_attack
