@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.executors.test_codec import VALUES
+from tests.executors.codec.kit import VALUES
 
 from actloop.guest import Opaque, Record
 
