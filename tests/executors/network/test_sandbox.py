@@ -6,13 +6,13 @@ import io
 import os
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 from tests.executors.driving import WAITER, Driver
 from tests.tools.web.servers import Answer, Asked, Server, certificate, serving, talking
+from tests.waiting import eventually
 
 from actloop import AgentLogger, CodeAgent, LogLevel, MemoryJournal, ScriptedModel
 from actloop.errors import InterpreterError, SandboxUnavailableError
@@ -85,10 +85,8 @@ def box() -> Iterator[Callable[..., Box]]:
         each.session.close()
         each.executor.cleanup()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("actloop")]
-    until = time.monotonic() + 5
-    while len(os.listdir("/proc/self/fd")) > descriptors + 2:  # a zygote that was started on the way
-        assert time.monotonic() < until, "descriptors are left open"
-        time.sleep(0.002)
+    most = descriptors + 2  # a zygote that was started on the way
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= most, within=5), "descriptors are left open"
 
 
 URLLIB = "import urllib.request\ndef get(url): return urllib.request.urlopen(url, timeout=10).read().decode()\n"
@@ -379,9 +377,7 @@ def test_a_connection_lives_on_while_no_program_runs(box: Callable[..., Box]) ->
         made = box(place)
         made.run(f"import urllib.request\nkept = urllib.request.urlopen('http://{place}/')\nkept.read(3)")
         released.set()
-        until = time.monotonic() + 10
-        while not made.told and time.monotonic() < until:
-            time.sleep(0.005)
+        assert eventually(lambda: made.told)
         assert made.told[0].received > 6
         assert made.run("kept.read()") == b"def"
 

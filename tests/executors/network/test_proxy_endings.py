@@ -1,0 +1,144 @@
+"""How the connections of a session's proxy end, when a session, a client or a server ends them."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+import threading
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.tools.web.servers import Server, talking
+
+from actloop.executors.network import NetworkPolicy, SessionProxy
+
+from .ways import hear, way
+
+if TYPE_CHECKING:
+    from actloop.executors.session import Request
+
+
+def test_a_connection_handed_over_is_served_without_a_listener(server: Server) -> None:
+    """As keepers of containers and of clouds do it: one end of a pair of sockets."""
+    told: list[Request] = []
+    proxy = SessionProxy(NetworkPolicy([server.place]))
+    proxy.observe(told.append)
+    ours, theirs = socket.socketpair()
+    with ours:
+        proxy.serve(theirs)
+        ours.sendall(f"GET {server.url}/x HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert b"GET /x" in hear(ours)
+    ours, theirs = socket.socketpair()
+    with ours:
+        proxy.serve(theirs)
+        proxy.close()
+        assert ours.recv(1) == b""
+    ours, theirs = socket.socketpair()
+    with ours:
+        proxy.serve(theirs)
+        assert ours.recv(1) == b""
+    assert len(told) == 1
+
+
+def test_the_end_of_a_session_breaks_everything_off() -> None:
+    """Half a head, half a body, a silent server, an endless answer, a tunnel, a name that is being looked up."""
+    asked = threading.Semaphore(0)
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.release()
+        time.sleep(1.0)
+        return []
+
+    def endless(connection: socket.socket) -> None:
+        asked.release()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b"x" * 1000)
+
+    def silent(connection: socket.socket) -> None:
+        asked.release()
+        hear(connection)
+
+    with talking(endless) as flowing, talking(silent) as mute, ExitStack() as held:
+        with way(flowing, mute, "slow.example", resolve=resolve) as out:
+            for data in (
+                b"GET http",
+                f"POST http://{mute}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc".encode(),
+                f"GET http://{mute}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+                f"GET http://{flowing}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+                b"GET http://slow.example/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                f"CONNECT {mute} HTTP/1.1\r\n\r\n".encode(),
+            ):
+                held.enter_context(out.connect()).sendall(data)
+            for _ in range(4):
+                assert asked.acquire(timeout=10)
+            client, first = out.tunnel(mute)
+            held.enter_context(client)
+            assert b" 200 " in first
+        assert sorted((request.method, request.host) for request in out.told) == [
+            ("CONNECT", "127.0.0.1"),
+            ("CONNECT", "127.0.0.1"),
+            ("GET", "127.0.0.1"),
+            ("GET", "127.0.0.1"),
+            ("GET", "slow.example"),
+            ("POST", "127.0.0.1"),
+        ]
+        with suppress(ConnectionRefusedError), socket.create_connection(out.address, 1):
+            pytest.fail("something still listens")
+
+
+def test_a_client_that_goes_away_lets_its_server_go() -> None:
+    gone = threading.Event()
+
+    def wait(connection: socket.socket) -> None:
+        hear(connection)
+        gone.set()
+
+    with talking(wait) as place, way(place) as out:
+        with out.connect() as client:
+            client.sendall(f"GET http://{place}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            time.sleep(0.05)
+        assert gone.wait(10)
+        gone.clear()
+        client = out.connect()
+        client.sendall(f"GET http://{place}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        time.sleep(0.05)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert gone.wait(10)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000, b"HTTP/1.1 200 OK\r\n b\r\n\r\n",
+     b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 100 x\r\n\r\n"],
+)  # fmt: skip
+def test_a_server_that_breaks_the_rules_is_an_error_of_the_gateway(said: bytes) -> None:
+    with talking(lambda connection: connection.sendall(said)) as place, way(place) as out:
+        data = out.get(f"http://{place}/")
+        assert data.startswith(b"HTTP/1.1 502 The sandbox's proxy says: ") or data == said == b"HTTP/1.1 100 x\r\n\r\n"
+        assert out.last().refused == ""
+
+
+def test_a_server_that_breaks_off_is_an_error(server: Server) -> None:
+    def cut(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+
+    with talking(cut) as place, way(place) as out:
+        client = http.client.HTTPConnection(*out.address)
+        client.request("GET", f"http://{place}/")
+        with pytest.raises(http.client.IncompleteRead):
+            client.getresponse().read()
+        client.close()
+
+
+def test_trouble_of_the_observer_is_none_of_the_programs(server: Server) -> None:
+    def fail(request: Request) -> None:
+        raise RuntimeError
+
+    with way(server.place) as out:
+        out.proxy.observe(fail)
+        assert b"GET /x" in out.get(f"{server.url}/x")
