@@ -3,10 +3,10 @@
 Those that other tests cover:
 
     max_steps=0 is ignored              tests/agents/test_run.py::test_no_steps_allowed_asks_for_an_answer_at_once
-                                        tests/agents/test_tool_calling.py::test_max_steps_of_zero_asks_at_once
+                                        tests/agents/tool_calling/test_answers.py::test_max_steps_of_zero_asks_at_once
     reset=True keeps variables          tests/agents/test_run.py::test_reset_gives_a_fresh_sandbox_and_continuing_keeps_it
     shared agents mix answers up        tests/agents/test_shared.py::test_twenty_threads
-    a failing final_answer is a list    tests/agents/test_tool_calling.py::test_a_failing_final_answer_is_an_error_and_no_answer
+    a failing final_answer is a list    tests/agents/tool_calling/test_answers.py::test_a_failing_final_answer_is_an_error_and_no_answer
     closing a stream early raises       tests/agents/test_run.py::test_a_stream_closed_early_ends_the_run_quietly
     each delta is rendered anew         tests/screens/test_chat.py::test_a_streamed_reply_costs_linear_work
     each step stores its input          tests/memory/test_memory.py::test_input_messages_are_computed_and_not_stored
@@ -23,14 +23,14 @@ Those that other tests cover:
     "429" anywhere is a rate limit      tests/models/test_openai.py::test_what_cannot_succeed_is_not_tried_again
     the first wait is two minutes       tests/models/test_retry.py::test_waits_grow_from_a_small_one_and_are_bounded
     missing usage raises                tests/models/test_openai.py::test_missing_usage_is_none
-    loading runs code unasked           tests/agents/test_saving_hostile.py::test_no_code_runs_without_consent
+    loading runs code unasked           tests/agents/saving/test_consent.py::test_no_code_runs_without_consent
     one agent for all visitors          tests/screens/test_page.py::test_two_visitors_at_once_do_not_mix
     public sharing by default           tests/screens/test_chat.py::test_the_page_is_served_on_this_machine_and_not_shared
     uploads of one name overwrite       tests/screens/test_chat.py::test_uploads_of_one_name_are_all_kept
     the list of file types is not asked tests/screens/test_chat.py::test_uploads_are_checked_by_type_content_and_size
     pages at internal addresses         tests/tools/web/test_pages.py::test_internal_addresses_are_refused_in_a_sentence
     XPath of joined texts               tests/screens/test_browser.py::test_elements_are_clicked_by_number_by_words_and_by_role
-    the host unpickles                  tests/executors/test_codec.py::test_malformed_values_raise_only_wire_errors
+    the host unpickles                  tests/executors/codec/test_hostile.py::test_malformed_values_raise_only_wire_errors
 
 Of the executors' faults those of remote ones come with these; what a tool, an MCP tool and a managed agent are inside a
 sandbox is in `test_behaviours.py`.
