@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actloop import (
-    CodeAgent,
-)
+from actloop import CodeAgent
 
 from .kit import area, plain_model
 

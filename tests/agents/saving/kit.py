@@ -6,11 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from actloop import (
-    Model,
-    OpenAIModel,
-    tool,
-)
+from actloop import Model, OpenAIModel, tool
 
 SRC = str(Path(__file__).parents[3] / "src")
 MARK = "import pathlib; pathlib.Path({!r}).write_text('it ran')\n"

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from actloop import (
-    CodeAgent,
-)
+from actloop import CodeAgent
 from actloop.hub.folder import SavedFileError, write_files
 
 from .kit import area, changed, plain_model

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actloop import (
-    CodeAgent,
-)
+from actloop import CodeAgent
 
 from .kit import MARK, area, changed, plain_model
 

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actloop import (
-    CodeAgent,
-)
+from actloop import CodeAgent
 from actloop.hub import folder as folders
 from actloop.hub.folder import write_files
 

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actloop import (
-    CodeAgent,
-    LogLevel,
-    ScriptedModel,
-)
+from actloop import CodeAgent, LogLevel, ScriptedModel
 from actloop.hub.folder import write_files
 
 if TYPE_CHECKING:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actloop import (
-    CodeAgent,
-    Tool,
-    populate_template,
-)
+from actloop import CodeAgent, Tool, populate_template
 
 from .kit import plain_model
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actloop import (
-    ActionStep,
-    ChatMessage,
-    LogLevel,
-    MemoryJournal,
-    MessageRole,
-    ScriptedModel,
-    tool,
-)
+from actloop import ActionStep, ChatMessage, LogLevel, MemoryJournal, MessageRole, ScriptedModel, tool
 from actloop.agents.tool_calling import ToolCallingAgent
 from actloop.values.messages import ChatMessageToolCall, ChatMessageToolCallFunction
 

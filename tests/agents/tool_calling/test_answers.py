@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from actloop import (
-    ScriptedModel,
-    Tool,
-)
+from actloop import ScriptedModel, Tool
 
 from .kit import action_steps, agent, answer, asked, call, calls
 

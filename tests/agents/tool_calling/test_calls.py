@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from actloop import (
-    tool,
-)
+from actloop import tool
 from actloop.errors import AgentToolCallError, AgentToolExecutionError
 
 from .kit import action_steps, agent, answer, asked, call, calls

@@ -12,10 +12,7 @@ from typing import Any
 import pytest
 from tests.waiting import eventually
 
-from actloop import (
-    AgentInterruptedError,
-    tool,
-)
+from actloop import AgentInterruptedError, tool
 
 from .kit import action_steps, agent, answer, call, calls
 

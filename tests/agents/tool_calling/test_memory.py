@@ -8,16 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from actloop import (
-    ActionStep,
-    ChatMessage,
-    MemoryJournal,
-    PlanningStep,
-    ScriptedModel,
-    Tool,
-    ToolCall,
-    tool,
-)
+from actloop import ActionStep, ChatMessage, MemoryJournal, PlanningStep, ScriptedModel, Tool, ToolCall, tool
 from actloop.journal.sqlite import SQLiteJournal
 from actloop.memory.fold import replayed
 from actloop.memory.memory import AgentMemory

@@ -15,14 +15,7 @@ from typing import Any
 
 import pytest
 
-from actloop.guest import (
-    Opaque,
-    Record,
-    Unpacker,
-    from_json,
-    pack,
-    to_json,
-)
+from actloop.guest import Opaque, Record, Unpacker, from_json, pack, to_json
 
 
 def through_frame(value: Any) -> Any:

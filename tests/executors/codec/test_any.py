@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from actloop.guest import (
-    Decoder,
-    Encoder,
-    Record,
-    Unpacker,
-    WireError,
-    pack,
-)
+from actloop.guest import Decoder, Encoder, Record, Unpacker, WireError, pack
 
 from .kit import VALUES, through_frame, through_json
 

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actloop.guest import (
-    Opaque,
-)
+from actloop.guest import Opaque
 
 from .kit import both, through_frame
 

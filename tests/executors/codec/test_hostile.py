@@ -11,15 +11,7 @@ from typing import Any
 
 import pytest
 
-from actloop.guest import (
-    MAX_DEPTH,
-    Decoder,
-    EncodeError,
-    Unpacker,
-    WireError,
-    pack,
-    to_json,
-)
+from actloop.guest import MAX_DEPTH, Decoder, EncodeError, Unpacker, WireError, pack, to_json
 
 from .kit import Person, through_frame
 

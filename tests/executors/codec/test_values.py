@@ -12,10 +12,7 @@ from typing import Any, NamedTuple
 import pydantic
 import pytest
 
-from actloop.guest import (
-    Opaque,
-    Record,
-)
+from actloop.guest import Opaque, Record
 
 from .kit import VALUES, Person, both, through_frame
 
