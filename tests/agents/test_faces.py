@@ -107,6 +107,24 @@ def test_interrupting_after_a_plan_editing_it_and_going_on() -> None:
     assert "weigh" not in sent
 
 
+def test_what_an_interrupted_program_says_at_last_is_shown() -> None:
+    text = io.StringIO()
+    logger = AgentLogger(console=Console(file=text, width=100, highlight=False))
+
+    @tool
+    def stop() -> None:
+        """Interrupts the run."""
+        one.interrupt()
+
+    last = program("try:\n    stop()\nexcept BaseException:\n    print('last' + ' words')")
+    with (
+        agent([last], [stop], verbosity_level=LogLevel.INFO, logger=logger) as one,
+        pytest.raises(AgentInterruptedError),
+    ):
+        one.run("go")
+    assert "last words" in text.getvalue()
+
+
 def test_an_edited_plan_is_what_the_next_step_sees() -> None:
     def mend(step: PlanningStep) -> None:
         step.plan = "Use the tool add."

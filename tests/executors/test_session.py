@@ -291,6 +291,29 @@ def test_an_interrupt_ends_the_program_and_the_session_lives(code: str, open_dri
     assert driver.value("x") == 7
 
 
+def test_what_a_thread_printed_before_an_interrupt_arrives(open_driver: Opener) -> None:
+    """The program's own thread waits for a call, and hears of nothing any more once it was interrupted."""
+    driver = open_driver(ready=lambda: None)
+    code = """
+import threading, time
+threading.Thread(target=lambda: (time.sleep(0.2), print('half a line', end=''))).start()
+try:
+    wait_for_it()
+except BaseException:
+    sum(range(10 ** 13))
+"""
+    run_now(driver.session.define(WAITER, tools=[RemoteTool("wait_for_it")]))
+    run_now(driver.session.start(code, WAITER))
+    assert isinstance(run_now(driver.session.receive(WAITER)), Call)
+    timer = threading.Timer(0.6, driver.session.interrupt)
+    timer.start()
+    ended = driver.finish()
+    timer.join()
+    assert ended.failure is not None
+    assert ended.failure.lost
+    assert ended.logs == "half a line"
+
+
 def test_an_interrupt_from_another_thread_kills_what_does_not_end(open_driver: Opener) -> None:
     driver = open_driver(ready=lambda: None)
     timer = threading.Timer(0.2, driver.session.interrupt)

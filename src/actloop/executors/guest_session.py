@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +42,9 @@ START = 30.0
 """Seconds that a guest may take to start."""
 
 _CHUNK = 1 << 18
+
+_MOST_LAST = 16
+"""Pieces that are still read from a guest that was killed."""
 
 
 class GuestProcess(Protocol):
@@ -109,7 +113,7 @@ class GuestSession(Session):
         self._cpu: float | None = 0.0
         self._cpu_end: float | None = None
         self._overran = ""
-        self._timed_out = False
+        self._timed_out = self._killed = False
         self._snippet = 0
         self._timer: threading.Timer | None = None
         self._interrupted = False
@@ -152,7 +156,7 @@ class GuestSession(Session):
             frame = self._protocol.run(code)
             self._snippet += 1
             self._left = self.limits.wall
-            self._timed_out = self._stopped = self._interrupted = False
+            self._timed_out = self._stopped = self._interrupted = self._killed = False
             self._overran = f"The code ran longer than {self.limits.wall or 0:g} seconds"
             mark = getattr(self._process, "mark", None)  # of those whose figures come late
             if mark is not None:
@@ -336,6 +340,8 @@ class GuestSession(Session):
         """As in `Session`."""
         if not self._alive:
             return self._lost("SandboxCrash", "The sandbox is closed.")
+        if self._killed:
+            return self._died()
         if self._protocol.state != "running":
             raise InterpreterError("No program is running in the sandbox.")
         try:
@@ -375,7 +381,8 @@ class GuestSession(Session):
             if (late or (cpu_left is not None and cpu_left <= 0)) and not isinstance(event, Finished):
                 if self._timed_out:
                     self._process.kill()
-                    return None
+                    self._killed = True
+                    return self._last_words(event)
                 self._end_for_time(late)
             if event is not None:
                 return event
@@ -387,6 +394,22 @@ class GuestSession(Session):
                 timeout = soonest if timeout is None else min(timeout, soonest)
             if await self._ready(waiter, timeout) and not self._take_in():
                 return None
+
+    def _last_words(self, event: Event | None) -> Printed | None:
+        """What a guest that was just killed had printed and is not read yet: what has arrived of that."""
+        texts: list[str] = []
+        with self._lock, suppress(ProtocolError, OSError):
+            for _ in range(_MOST_LAST):
+                while event is not None:
+                    if isinstance(event, Printed):
+                        texts.append(event.text)
+                    event = self._protocol.next_event()
+                data = self._channel.recv(_CHUNK)
+                if not data:
+                    break
+                self._protocol.receive(data)
+                event = self._protocol.next_event()
+        return Printed("".join(texts)) if texts else None
 
     def _cpu_left(self) -> float | None:
         """Seconds of processor time that the snippet may still use; None without such a limit, or past it."""

@@ -71,8 +71,7 @@ class Gate:
             return
         if self._state == _WAITING:
             self._state = _CLOSED
-        else:
-            self.before_end()
+        self.before_end()
         raise error
 
     def _why(self) -> str:
@@ -111,6 +110,8 @@ class Gate:
 
     def leave(self) -> None:
         """Back to the user's code; a signal noted meanwhile raises now."""
+        if self._pending is not None:
+            self.before_end()
         sys.setrecursionlimit(self._limit)
         self._state = _USER
         if self._pending is not None:
@@ -123,6 +124,7 @@ class Gate:
             wait(*args)
             return
         if self._pending is not None:
+            self.before_end()
             error, self._pending = self._pending, None
             raise error
         self._state = _WAITING

@@ -156,9 +156,7 @@ class Guest:
                 failure = describe(error, name, source, self)
             del error
         self._channel.end()
-        self._channel.running = True  # what threads hold back still belongs to this snippet
-        self._output.flush()
-        self._channel.running = False
+        self._output.flush_now()  # what threads hold back still belongs to this snippet
         if failure is not None:
             frame = pack({"t": "finished", "output": None, "failure": failure}, self._channel.limit)
         self._channel.send(frame or pack({"t": "finished", "output": None, "failure": None}))

@@ -109,6 +109,14 @@ class NoInput:
         raise io.UnsupportedOperation("fileno")
 
 
+_WINDOW = 0.05
+"""Seconds that printed lines are held back at most, once there were too many to send each for itself."""
+
+_AT_ONCE = 64
+"""Lines within one window that are each sent at once, so that they arrive whatever becomes of the program then."""
+
+_FULL = 8192
+
 NO_INPUT = "input() is not available: nobody can type here"
 
 
@@ -127,7 +135,9 @@ class Output:
         self._parts: list[str] = []
         self._size = 0
         self._left = limit
-        self._last = 0.0
+        self._since = 0.0
+        self._lines = 0
+        self._wanted = False
 
     @property
     def waiting(self) -> bool:
@@ -136,7 +146,8 @@ class Output:
 
     def begin(self) -> None:
         self._left = self._limit
-        self._last = self._clock()
+        self._lines = 0
+        self._since = self._clock()
 
     def mute(self) -> None:
         """Drop what is printed before the next snippet begins."""
@@ -158,31 +169,45 @@ class Output:
                     self._left -= size
                 self._parts.append(text)
                 self._size += len(text)
-                if self._channel.running and (
-                    self._size > 8192 or (text[-1:] == "\n" and self._clock() - self._last > 0.05)
-                ):
+                if self._channel.running and (self._size > _FULL or (text[-1:] == "\n" and self._due())):
+                    self._send()
+            self._flush_wanted()
+        finally:
+            if entered:
+                self._gate.leave()
+
+    def _due(self) -> bool:
+        """Whether a line is to be sent at once."""
+        now = self._clock()
+        if now - self._since > _WINDOW:
+            self._since, self._lines = now, 0
+        self._lines += 1
+        return self._lines <= _AT_ONCE
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        if not self._parts:
+            return
+        entered = self._gate.enter()
+        try:
+            with self._lock:
+                if self._channel.running:
                     self._send()
         finally:
             if entered:
                 self._gate.leave()
 
-    def flush(self) -> None:
-        """Send what is held back."""
-        if not self._parts or not self._channel.running:
-            return
-        entered = self._gate.enter()
-        try:
-            with self._lock:
-                self._send()
-        finally:
-            if entered:
-                self._gate.leave()
-
     def flush_if_free(self) -> None:
-        """Send what is held back, unless a thread just prints; for a signal's handler, which must not wait for that."""
-        if self._lock.acquire(False):
+        """Send what is held back, now or once a thread has printed; for a signal's handler, which must not wait."""
+        self._wanted = True
+        self._flush_wanted()
+
+    def _flush_wanted(self) -> None:
+        while self._wanted and self._lock.acquire(False):
             try:
-                self._send()
+                self._wanted = False
+                if self._channel.running:
+                    self._send()
             finally:
                 self._lock.release()
 
@@ -197,7 +222,6 @@ class Output:
         text = "".join(self._parts)
         self._parts.clear()
         self._size = 0
-        self._last = self._clock()
         for start in range(0, len(text), 1 << 20):
             self._channel.send(pack({"t": "printed", "text": text[start : start + (1 << 20)]}, self._channel.limit))
 

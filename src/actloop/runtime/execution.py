@@ -236,5 +236,5 @@ class _Program:
                     break
                 case Call() as call:
                     await session.fail(call.id, "KeyboardInterrupt", "the run was interrupted", self._port)
-                case Printed():
-                    pass
+                case Printed(text):
+                    self._run.emit(events.Printed(text=text))
