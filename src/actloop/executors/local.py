@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actloop.executors.guest_session import GuestProcess
-    from actloop.executors.kernel.host import Spawned, Zygote
+    from actloop.executors.kernel.host import Zygote
+    from actloop.executors.kernel.spawned import Spawned
     from actloop.executors.network import SessionProxy
 
 __all__ = [

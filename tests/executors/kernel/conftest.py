@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.executors.kernel import sessions
 
-from actloop.executors.kernel.host import Spawned, Zygote
+from actloop.executors.kernel.host import Zygote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from actloop.executors.kernel.spawned import Spawned
 
 
 @pytest.fixture(scope="module")

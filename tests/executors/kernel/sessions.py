@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actloop.executors.kernel.host import Spawned
+    from actloop.executors.kernel.spawned import Spawned
 
 GUEST = Path(__file__).with_name("exec_guest.py")
 LIMITS = {"memory": 256 << 20, "files": 64, "processes": 32, "disk": 4 << 20}

@@ -13,15 +13,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import cache_from_source
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.kernel.sessions import CONFIG, GUEST, LIMITS, ended, run
 
 import actloop
 from actloop.errors import SandboxUnavailableError
-from actloop.executors.kernel import host, probe
+from actloop.executors.kernel import probe
 from actloop.executors.kernel.host import Zygote, zygote_for
+
+if TYPE_CHECKING:
+    from actloop.executors.kernel.spawned import Spawned
 
 SOURCE = Path(actloop.__file__).parent.parent
 
@@ -95,7 +98,7 @@ def test_spawning_from_many_threads(zygote: Zygote) -> None:
 
 def test_a_session_outlives_the_thread_that_spawned_it() -> None:
     zygote = Zygote(guest=GUEST)
-    spawned: list[host.Spawned] = []
+    spawned: list[Spawned] = []
     thread = threading.Thread(target=lambda: spawned.append(zygote.spawn(CONFIG)))
     thread.start()
     thread.join()

@@ -19,7 +19,7 @@ from actloop.executors.kernel.harden import LEVELS
 from actloop.executors.kernel.host import Zygote
 
 if TYPE_CHECKING:
-    from actloop.executors.kernel.host import Spawned
+    from actloop.executors.kernel.spawned import Spawned
 
 SOURCE = Path(actloop.__file__).parent
 AS_ROOT = os.geteuid() == 0

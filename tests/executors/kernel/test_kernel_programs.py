@@ -10,7 +10,7 @@ from tests.executors.kernel.sessions import LEGITIMATE, run
 from actloop.executors.kernel import syscalls
 
 if TYPE_CHECKING:
-    from actloop.executors.kernel.host import Spawned
+    from actloop.executors.kernel.spawned import Spawned
 
 HOSTILE = {
     "fork": "os.fork()",

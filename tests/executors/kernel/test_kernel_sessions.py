@@ -11,7 +11,8 @@ import pytest
 from tests.executors.kernel.sessions import CONFIG, LIMITS, ended, run
 
 if TYPE_CHECKING:
-    from actloop.executors.kernel.host import Spawned, Zygote
+    from actloop.executors.kernel.host import Zygote
+    from actloop.executors.kernel.spawned import Spawned
 
 
 def test_sessions_do_not_share_anything(zygote: Zygote) -> None:

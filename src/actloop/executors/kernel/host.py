@@ -8,7 +8,6 @@ import contextlib
 import errno
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -16,7 +15,6 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
@@ -27,11 +25,13 @@ from actloop.errors import SandboxUnavailableError
 from actloop.executors.descriptors import if_few, none_left
 
 from . import seccomp, syscalls
-from .harden import Level
 from .landlock import abi as landlock_abi
+from .spawned import Report, confined
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+
+    from .spawned import Spawned
 
 DEFAULT_PRELOAD = tuple(
     """
@@ -68,95 +68,6 @@ _ENVIRONMENT = {"LANG": "C.UTF-8", "TZ": "UTC"} | {
 """Of the zygote. A library that started threads there would break every session: only one thread survives a fork."""
 
 _MAX_MESSAGE = 1 << 16
-
-
-class _Report:
-    """Lines that a session, and the zygote when it has ended, write about it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._data = b""
-
-    def line(self, deadline: float) -> bytes:
-        """The next line; empty when no more comes, or not before the deadline (`time.monotonic()`)."""
-        while b"\n" not in self._data:
-            if self._descriptor < 0:
-                return b""
-            poller = select.poll()
-            poller.register(self._descriptor, select.POLLIN)
-            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                return b""
-            chunk = os.read(self._descriptor, 4096)
-            if not chunk:
-                return b""
-            self._data += chunk
-        line, _, self._data = self._data.partition(b"\n")
-        return line
-
-    def close(self) -> None:
-        """Close the pipe; idempotent."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
-
-@dataclass(slots=True)
-class Spawned:
-    """A session that has been started.
-
-    Attributes:
-        channel: The host's end of the stream to the guest; the caller closes it.
-        pid: The session's process id, for messages only: signals go through `pidfd`.
-        pidfd: Descriptor of the session's process; readable once it has ended.
-        levels: How it is confined, level by level.
-        network: Where connections of its programs to `config["network"]` arrive; None without a way out. The caller
-            closes it.
-    """
-
-    channel: socket.socket
-    pid: int
-    pidfd: int
-    levels: list[Level]
-    _report: _Report
-    network: socket.socket | None = None
-    _code: int | None = field(default=None, init=False)
-    _owner: int = field(default_factory=os.getpid, init=False)
-    """The process that started it: a fork of that inherits the descriptors, but the session is not its own."""
-
-    def kill(self) -> None:
-        """End the session at once; harmless when it has ended already or was closed."""
-        if self.pidfd >= 0 and self._owner == os.getpid():
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def interrupt(self) -> None:
-        """Send SIGINT, which the guest sees as `KeyboardInterrupt`; harmless when it has ended."""
-        if self.pidfd >= 0 and self._owner == os.getpid():
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGINT)
-
-    def exit_code(self, timeout: float = 1.0) -> int | None:
-        """How the session ended: its exit status, or a signal's number, negated. Waits for the end.
-
-        Args:
-            timeout: Seconds to wait for it.
-
-        Returns:
-            None when it has not ended in time, or when nobody is left who knows.
-        """
-        if self._code is None:
-            line = self._report.line(time.monotonic() + timeout)
-            self._code = json.loads(line)["status"] if line else None
-        return self._code
-
-    def close(self) -> None:
-        """Kill the session and close what this object holds, the channel included; idempotent."""
-        self.kill()
-        self.channel.close()
-        self._report.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        self.pidfd = -1
 
 
 class _Certificates:
@@ -316,7 +227,7 @@ class Zygote:
             channel.close()
             guest_end.close()
             raise
-        report = _Report(report_fd)
+        report = Report(report_fd)
         pidfd = -1
         try:
             try:
@@ -324,9 +235,7 @@ class Zygote:
             finally:
                 guest_end.close()
                 os.close(report_end)
-            levels = _read_levels(report, time.monotonic() + timeout)
-            network = _take_listener(channel) if self.network else None
-            return Spawned(channel, _pid_of(pidfd), pidfd, levels, report, network)
+            return confined(channel, pidfd, report, time.monotonic() + timeout, network=self.network)
         except BaseException:
             channel.close()
             report.close()
@@ -491,34 +400,3 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(payload)
     return (json.loads(data) if data else None), list(descriptors)
-
-
-def _take_listener(channel: socket.socket) -> socket.socket:
-    """The socket that a session sent ahead of everything else."""
-    channel.settimeout(1.0)
-    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
-    channel.settimeout(None)
-    if len(descriptors) != 1:
-        raise SandboxUnavailableError(f"a session did not hand its way out over{if_few()}")
-    return socket.socket(fileno=descriptors[0])
-
-
-def _read_levels(report: _Report, deadline: float) -> list[Level]:
-    line = report.line(deadline)
-    if not line:
-        raise SandboxUnavailableError(f"a session died or hung while it was being confined{if_few()}")
-    message = json.loads(line)
-    if "status" in message:
-        how = f"exit code {message['status']}"
-        raise SandboxUnavailableError(f"a session died while it was being confined ({how}){if_few()}")
-    if "error" in message:
-        raise SandboxUnavailableError(f"a session could not be confined: {message['error']}{if_few()}")
-    return [Level(*level) for level in message["levels"]]
-
-
-def _pid_of(pidfd: int) -> int:
-    """The process id behind a descriptor, in this process's numbering; -1 when it has ended."""
-    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
-        if line.startswith("Pid:"):
-            return int(line.split()[1])
-    return -1
