@@ -9,39 +9,27 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from actloop.executors.unsafe import UnsafeInProcessExecutor, cpu_time_of
+from actloop.executors.unsafe import PlainProcess, UnsafeInProcessExecutor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class BundleProcess:
+class BundleProcess(PlainProcess):
     """The guest as one file, under an interpreter without any installed package."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.channel, other = socket.socketpair()
+        self._folder = ""
         with other:
             command = [BundleExecutor.python, "-I", "-S", path, json.dumps(config)]
             self._child = subprocess.Popen(command, stdin=other.fileno(), stdout=other.fileno())
-
-    def signal(self, number: int) -> None:
-        self._child.send_signal(number)
-
-    def kill(self) -> None:
-        self._child.kill()
 
     def pause(self) -> None:
         self._child.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._child.send_signal(signal.SIGCONT)
-
-    def cpu_time(self) -> float | None:
-        return cpu_time_of(self._child.pid)
-
-    def close(self) -> None:
-        self._child.kill()
-        self._child.wait()
 
 
 class BundleExecutor(UnsafeInProcessExecutor):
