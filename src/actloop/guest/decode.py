@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .decoders import (
+    UnknownZoneError,
     decode_audio,
     decode_bytes,
     decode_complex,
@@ -34,7 +35,7 @@ from .decoders import (
     decode_uuid,
 )
 from .library_decoders import decode_array, decode_image, decode_pandas
-from .values import WireError
+from .values import Opaque, WireError
 from .wire import JSON_DEPTH, MAX_DIGITS, MAX_VALUE, PIXELS, TAG
 
 if TYPE_CHECKING:
@@ -151,7 +152,10 @@ class Decoder:
         decode = _DECODERS.get(tag) if type(tag) is str else None
         if decode is None:
             raise WireError("an unknown kind of value")
-        return decode(self, fields)
+        try:
+            return decode(self, fields)
+        except UnknownZoneError as error:
+            return Opaque(f"<{tag} of the time zone {str(error)!r}, which is not known here>", tag)
 
     def blob(self, fields: dict[str, Any]) -> bytes:
         """The bytes that the field `b` stands for."""

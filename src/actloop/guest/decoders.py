@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _MAX_COLLISIONS = 64
 
 
+class UnknownZoneError(WireError):
+    """A value is of a time zone that the database here does not have, or there is no database."""
+
+
 def field_of(fields: dict[str, Any], name: str, kind: type) -> Any:
     """A field of exactly that class."""
     value = fields.get(name)
@@ -159,7 +163,7 @@ def zone_of(data: Any) -> Any:
             return ZoneInfo(key)
         except Exception as error:
             if offset is None:
-                raise WireError("an unknown time zone") from error
+                raise UnknownZoneError(key) from error
             name = key
     if offset is None:
         raise WireError("a time zone without an offset")

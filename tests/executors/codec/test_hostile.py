@@ -103,7 +103,6 @@ HOSTILE = [
     '{"$":"datetime","v":"2024-01-01T00:00:00+01:00","fold":0,"zone":null}',
     '{"$":"datetime","v":"2024-01-01","fold":7,"zone":null}',
     '{"$":"datetime","v":"2024-01-01","fold":0,"zone":{"key":"../../etc/passwd"}}',
-    '{"$":"datetime","v":"2024-01-01","fold":0,"zone":{"key":"Nowhere/Else"}}',
     '{"$":"datetime","v":"2024-01-01","fold":0,"zone":{"offset":99999999999999}}',
     '{"$":"timezone","v":{"offset":0,"name":5}}',
     '{"$":"timedelta","v":[1000000000000,0,0]}',

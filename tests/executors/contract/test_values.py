@@ -8,6 +8,7 @@ import fractions
 import math
 import pathlib
 import uuid
+import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,6 +81,36 @@ def test_values_are_what_programs_take_them_for(open_driver: Callable[..., Drive
     code = "import datetime\nlater = when + datetime.timedelta(days=1)\n"
     code += "[later, price * 3, third * 3, some.int, where.name, raw[0], len(many)]"
     assert driver.value(code) == [dt.datetime(2024, 1, 3, tzinfo=dt.UTC), decimal.Decimal("3.30"), 1, 5, "b", 97, 2]
+
+
+def test_a_time_zone_that_is_not_known_in_the_sandbox(open_driver: Callable[..., Driver]) -> None:
+    rules = next(iter(zoneinfo.TZPATH)) + "/Europe/Berlin"
+    with open(rules, "rb") as file:
+        zone = zoneinfo.ZoneInfo.from_file(file, key="Private/Berlin")
+    driver = open_driver(None, where=lambda: zone)
+    values = {"zone": zone, "some": [zone, 1], "noon": dt.time(12, tzinfo=zone)}
+    driver.define(day=dt.datetime(2024, 7, 1, tzinfo=zone), **values)
+    assert "Private/Berlin" in driver.value("str([where(), zone, some, noon])")
+    back = driver.value("[zone, 7]")
+    assert (type(back[0]), back[1]) == (Opaque, 7)
+    assert driver.value("day") == dt.datetime(2024, 6, 30, 22, tzinfo=dt.UTC)
+
+
+@pytest.mark.needs("modules")
+def test_a_time_zone_that_only_the_sandbox_knows(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver({"imports": ["*"]})
+    code = """
+import io, struct, zoneinfo
+part = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 3600, 0, 0) + b"CET" + bytes(1)
+rules = io.BytesIO(part + part + b"\\nCET-1CEST,M3.5.0,M10.5.0/3\\n")
+zone = zoneinfo.ZoneInfo.from_file(rules, key="Private/Zone")
+"""
+    assert driver.run(code).failure is None
+    back = driver.run("import datetime\n[zone, datetime.time(12, tzinfo=zone), 7]")
+    assert back.failure is None
+    assert [type(value) for value in back.output] == [Opaque, Opaque, int]
+    assert "Private/Zone" in back.output[0].text
+    assert driver.value("1 + 1") == 2
 
 
 @pytest.mark.needs("classes")
