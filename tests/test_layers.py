@@ -97,6 +97,10 @@ def test_building_an_agent_class_loads_no_screen_and_no_service() -> None:
     assert not loaded & {"rich", "openai", "numpy", "PIL", "pandas", "cyclopts", "xllamacpp"}
 
 
+def test_sandboxes_do_not_load_the_executor_without_one() -> None:
+    assert "actloop.executors.unsafe" not in loaded_by("import actloop.executors.wasm.process")
+
+
 def test_the_guest_needs_nothing_but_the_standard_library() -> None:
     roots: set[str] = set()
     for path in (PACKAGE / "guest").glob("*.py"):

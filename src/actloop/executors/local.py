@@ -15,8 +15,9 @@ from actloop.executors.base import (
     GuestExecutor,
     PythonExecutor,
 )
+from actloop.executors.cpu_time import cpu_time_of
 from actloop.executors.session import SandboxLimits
-from actloop.executors.unsafe import UnsafeInProcessExecutor, cpu_time_of
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.guest import BASE_BUILTIN_MODULES
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from typing import TYPE_CHECKING, Any
 
 from actloop import guest
 from actloop.executors.base import GuestExecutor
+from actloop.executors.cpu_time import cpu_time_of
 
 if TYPE_CHECKING:
     from actloop.executors.guest_session import GuestProcess
@@ -76,16 +76,6 @@ class PlainProcess:
         self._child.kill()
         self._child.wait()
         self._remove_folder()
-
-
-def cpu_time_of(pid: int) -> float | None:
-    """Seconds of CPU time that a live process has used, or None if that cannot be told."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        return time.clock_gettime(((~pid) << 3) | 2)
-    except OSError:
-        return None
 
 
 class UnsafeInProcessExecutor(GuestExecutor):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import SandboxUnavailableError
-from actloop.executors.unsafe import cpu_time_of
+from actloop.executors.cpu_time import cpu_time_of
 from actloop.executors.wasm import assets
 
 if TYPE_CHECKING:
