@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, InterpreterError
 from actloop.executors.fallback_names import Definitions
+from actloop.executors.fallback_values import has_collections, has_objects, making, plain
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, Session
 from actloop.guest import Opaque, Record
 
@@ -200,7 +201,7 @@ class FallbackSession(Session):
         try:
             values, shared = await self._variables(waiter)
             await fresh.define(waiter, tools=list(self._tools.values()))
-            left = await self._hand_over(fresh, values, waiter)
+            left, bare = await self._hand_over(fresh, values, waiter)
         except BaseException:
             fresh.close()
             raise
@@ -212,40 +213,54 @@ class FallbackSession(Session):
         self._reason, self._checkpoint = "", None
         after = type(self._executor).__name__
         self._owner.log(f"Programs go on in {after}: {before} lacks {reason}")
-        self._note = _told(left, shared)
+        self._note = _told(left, bare, shared)
 
     async def _variables(self, waiter: Waiter) -> tuple[dict[str, Any], list[list[str]]]:
         """The variables as they were before the present program, and which of them share something."""
         if self._checkpoint is None:
-            return await self._session.read(waiter), await _shared(self._session, waiter)
+            return await _read(self._session, waiter), await _shared(self._session, waiter)
         copy: Session = await self._executor.open_session(waiter, self._checkpoint)
         try:
-            return await copy.read(waiter), await _shared(copy, waiter)
+            return await _read(copy, waiter), await _shared(copy, waiter)
         finally:
             copy.close()
 
-    async def _hand_over(self, fresh: Session, values: Mapping[str, Any], waiter: Waiter) -> list[str]:
-        """Give the next session what can be given; names of the rest."""
+    async def _hand_over(
+        self, fresh: Session, values: Mapping[str, Any], waiter: Waiter
+    ) -> tuple[list[str], list[str]]:
+        """Give the next session what can be given; names of the rest, and of what holds objects as plain data now."""
         missing: list[str] = []
         imported: set[str] = set()
         for name, source in self._definitions.imports.items():
             if name not in self._tools:
                 (imported.add if await _define_again(fresh, source, waiter) else missing.append)(name)
         left: list[str] = []
+        bare: list[str] = []
         for name, value in values.items():
             if name in self._tools:
                 continue
             try:
                 if _is_left(value):
                     raise InterpreterError("it cannot be sent")
-                await fresh.define(waiter, variables={name: value})
+                await fresh.define(waiter, variables={name: plain(value)})
             except InterpreterError:
                 left.append(name)
+            else:
+                if has_collections(value) and not await _define_again(fresh, making(name), waiter):
+                    left.append(name)
+                elif has_objects(value):
+                    bare.append(name)
         for name in left:
             source = self._definitions.functions.get(name, "")
             if name not in imported and (not source or not await _define_again(fresh, source, waiter)):
                 missing.append(name)
-        return list(dict.fromkeys(missing))
+        return list(dict.fromkeys(missing)), bare
+
+
+async def _read(session: Session, waiter: Waiter) -> dict[str, Any]:
+    """The variables, with records for what would arrive as something else."""
+    exactly = getattr(session, "read_exactly", session.read)
+    return await exactly(waiter)
 
 
 async def _shared(session: Session, waiter: Waiter) -> list[list[str]]:
@@ -254,11 +269,13 @@ async def _shared(session: Session, waiter: Waiter) -> list[list[str]]:
     return await tell(waiter) if tell is not None else []
 
 
-def _told(left: list[str], shared: list[list[str]]) -> str:
+def _told(left: list[str], bare: list[str], shared: list[list[str]]) -> str:
     """What the model is told of a move; nothing if all is as it was."""
     parts: list[str] = []
     if left:
         parts.append(f"Not there any more, define again: {_listed(left)}.")
+    if bare:
+        parts.append(f"Objects in {_listed(bare)} are records now: their fields, without their class.")
     for group in shared[:_MOST_LISTED]:
         names = [name for name in group if name not in left]
         if group == [""]:

@@ -112,6 +112,51 @@ def test_the_model_is_told_what_was_left(open_driver: Callable[..., Driver]) -> 
     assert driver.run("2").logs == ""
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "deque([1, 2], maxlen=3)",
+        "Counter('aab')",
+        "defaultdict(list, {'a': [1]})",
+        "defaultdict(None, {(1, 2): 3})",
+        "[{'deep': (deque([Counter('a')]),)}, {1, 2}, frozenset('a')]",
+    ],
+)
+def test_collections_arrive_as_they_were(value: str, open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver()
+    shown = driver.value(f"from collections import Counter, defaultdict, deque\nx = {value}\nrepr(x)")
+    assert driver.value("import statistics\nrepr(x)") == shown
+    assert place(driver) == "GuestSession"
+    assert driver.printed == []
+
+
+def test_what_arrives_as_something_else_is_named(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver(give=lambda: Record("Given", {"n": 1}))
+    code = """
+from collections import defaultdict, namedtuple
+class P:
+    def __init__(self):
+        self.x = 1
+point = namedtuple('Point', 'x y')(1, 2)
+some = {'p': [P()]}
+given = give()
+view = {1: 2}.items()
+lazily = defaultdict(lambda: 3)
+"""
+    driver.value(code + "None")
+    told = driver.run("import statistics").logs
+    assert "define again: " in told
+    named, _, records = told.partition(" Objects in ")
+    assert all(name in named for name in ("view", "lazily"))
+    assert records.startswith("point, some are records now")
+    assert "given" not in told
+    assert driver.value("[point, some, given]") == [
+        Record("Point", {"x": 1, "y": 2}),
+        {"p": [Record("P", {"x": 1})]},
+        Record("Given", {"n": 1}),
+    ]
+
+
 def test_values_that_stayed_on_the_host_become_usable(open_driver: Callable[..., Driver]) -> None:
     import numpy as np
 

@@ -84,6 +84,7 @@ def __actloop_make(Kept=__actloop_Kept, Record=__actloop_Record, BUILTINS):
     plain = {
         str, int, float, bool, complex, bytes, type(None), moment, clock, day, span, zone, decimal.Decimal, pathlib.Path
     }
+    factories = (None, int, float, str, bool, list, dict, set, tuple)
     classes = {}
     settings = {"mark": "", "limit": 1 << 16}
 
@@ -182,20 +183,34 @@ def __actloop_make(Kept=__actloop_Kept, Record=__actloop_Record, BUILTINS):
         return {"$": "record", "n": name[:512], "f": table(fields, left, depth)}
 
     def strange(value, name, left, depth):
+        prefix = ""
         if name == "range":
             parts = [int(part) for part in repr(value)[6:-1].split(", ")]
             return {"$": "range", "v": [out(part, left, depth) for part in (parts + [1])[:3]]}
+        if settings.get("exactly"):
+            if name == "deque":
+                return record("collections.deque", {"items": list(value), "maxlen": value.maxlen}, left, depth)
+            if name == "Counter":
+                return record("collections.Counter", {"items": dict(value.items())}, left, depth)
+            if name == "defaultdict" and value.default_factory in factories:
+                made = getattr(value.default_factory, "__name__", None)
+                fields = {"items": dict(value.items()), "factory": made}
+                return record("collections.defaultdict", fields, left, depth)
+            if name.startswith("dict_") or isinstance(value, dict):
+                return opaque(value, left)
+            prefix = "object "
         if name in ("dict_keys", "dict_values", "dict_items", "deque"):
             return items(list(value), left, depth)
         if isinstance(value, dict):
             return table(dict(value.items()), left, depth)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return record(name, {key: getattr(value, key) for key in value._fields}, left, depth)
+            return record(prefix + name, {key: getattr(value, key) for key in value._fields}, left, depth)
         if isinstance(value, BaseException):
-            return record(name, {"message": str(value), "args": value.args}, left, depth)
+            return record(prefix + name, {"message": str(value), "args": value.args}, left, depth)
         names = classes.get(name)
         if names is not None:
-            return record(name, {key: getattr(value, key) for key in names if hasattr(value, key)}, left, depth)
+            fields = {key: getattr(value, key) for key in names if hasattr(value, key)}
+            return record(prefix + name, fields, left, depth)
         return opaque(value, left)
 
     def opaque(value, left):
@@ -367,10 +382,12 @@ def __actloop_make(Kept=__actloop_Kept, Record=__actloop_Record, BUILTINS):
                     waiting.extend(inner)
         say({"value": [[first, other] for first, other in common]})
 
-    def tell(values, hidden, all_of_it):
+    def tell(values, hidden, all_of_it, exactly):
         names = variables(values, hidden)
         if all_of_it:
+            settings["exactly"] = exactly
             read(names, values, [settings["limit"] // 2])
+            settings["exactly"] = False
         else:
             say({"value": names})
 
@@ -413,9 +430,13 @@ def binding(name: str) -> str:
     return f"{name} = __actloop_take(__actloop_given)\n__actloop_given = None"
 
 
-def telling(hidden: Iterable[str], *, values: bool) -> str:
-    """A program that tells the session's variables, or their names only; those of tools are hidden."""
-    return f"__actloop_tell(locals(), {sorted(hidden)!r}, {values})\nNone"
+def telling(hidden: Iterable[str], *, values: bool, exactly: bool = False) -> str:
+    """A program that tells the session's variables, or their names only; those of tools are hidden.
+
+    Told exactly, collections that would arrive as lists and dictionaries are records, of the names that they have in
+    `collections`, and objects of programs' own classes are records of the name `object CLASS`.
+    """
+    return f"__actloop_tell(locals(), {sorted(hidden)!r}, {values}, {exactly})\nNone"
 
 
 def sharing(hidden: Iterable[str]) -> str:

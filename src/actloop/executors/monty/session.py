@@ -124,7 +124,15 @@ class MontySession(Session):
 
     async def read(self, waiter: Waiter) -> dict[str, Any]:
         """As in `Session`."""
-        told = await self._ask(lambda checkout: self._tell(checkout, values=True), waiter, "tell its variables")
+        return await self._variables(waiter, exactly=False)
+
+    async def read_exactly(self, waiter: Waiter) -> dict[str, Any]:
+        """As `read`, with records that tell what arrives as something else otherwise; see `prelude.telling`."""
+        return await self._variables(waiter, exactly=True)
+
+    async def _variables(self, waiter: Waiter, *, exactly: bool) -> dict[str, Any]:
+        code = prelude.telling(self._tools, values=True, exactly=exactly)
+        told = await self._ask(lambda checkout: self._hear(checkout, code), waiter, "tell its variables")
         try:
             return cast("dict[str, Any]", self._codec.value(told)["value"])
         except (WireError, KeyError, TypeError) as error:
@@ -145,9 +153,6 @@ class MontySession(Session):
         except (WireError, KeyError, TypeError, ValueError) as error:
             raise InterpreterError(f"The sandbox told its variables wrongly: {error}") from None
 
-    def _tell(self, checkout: Checkout, *, values: bool) -> str:
-        return self._hear(checkout, prelude.telling(self._tools, values=values))
-
     def _hear(self, checkout: Checkout, code: str) -> str:
         speech = Speech(self._mark, self._limits.value, lambda _: None)
         checkout.feed(code, speech)
@@ -159,8 +164,10 @@ class MontySession(Session):
 
         unwanted = [name for name in without if name.isidentifier() and not keyword.iskeyword(name)]
 
+        code = prelude.telling(self._tools, values=False)
+
         def take(checkout: Checkout) -> tuple[str, bytes, int]:
-            told, data, feeds = self._tell(checkout, values=False), checkout.session.dump(), checkout.feeds
+            told, data, feeds = self._hear(checkout, code), checkout.session.dump(), checkout.feeds
             if unwanted:  # Monty takes all or nothing: they are taken out of a copy
                 copied = Checkout(self._monty_limits())
                 try:
