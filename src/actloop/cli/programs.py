@@ -7,11 +7,12 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from actloop.cli.executor_options import read_executor_options
 from actloop.cli.settings import MIB, UsageError
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from actloop.cli.settings import ProgramOptions, Settings
     from actloop.ui.logger import AgentLogger
@@ -25,6 +26,9 @@ _WORDS = {
 }
 """What messages for programmers name, in the words of the command line."""
 
+_TELLS_WHERE = frozenset({"api_key", "base_url", "deno_path"})
+"""Options that say what would be looked for in the environment."""
+
 
 @contextmanager
 def open_executor(options: ProgramOptions, logger: AgentLogger) -> Generator[Any]:
@@ -35,13 +39,13 @@ def open_executor(options: ProgramOptions, logger: AgentLogger) -> Generator[Any
         SandboxUnavailableError: It is not ready.
     """
     names = _names(options.executor)
-    given = _executor_options(options)
+    given = _executor_options(options, names)
     if "allow_hosts" in given:
         _check_networked(names)
     if len(names) == 1:
-        _check_ready(names[0], chosen=options.executor is not None)
+        _check_ready(names[0], given, chosen=options.executor is not None)
     else:
-        names = _ready_of(names, logger)
+        names = _ready_of(names, given, logger)
     executor = _make(names, options.imports or [], logger, given)
     try:
         yield executor
@@ -90,18 +94,14 @@ def _names(given: str | None) -> list[str]:
     return names
 
 
-def _executor_options(options: ProgramOptions) -> dict[str, Any]:
-    """Keyword arguments for an executor's class."""
-    from actloop.executors.limits import SandboxLimits
-
-    given: dict[str, Any] = {}
+def _executor_options(options: ProgramOptions, names: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments for executors' classes."""
     asked: dict[str, Any] = {}
     if options.timeout is not None:
         asked["wall"] = options.timeout
     if options.memory is not None:
         asked["memory"] = options.memory * MIB
-    if asked:
-        given["limits"] = SandboxLimits(**asked)
+    given = read_executor_options(options, names, asked)
     if options.workspace is not None:
         given["workspace"] = _workspace(options)
     elif options.writable or options.quota is not None:
@@ -134,10 +134,10 @@ def _check_networked(names: Sequence[str]) -> None:
         raise UsageError(f"--allow-host: programs have no network in {' and '.join(names)}; choose another --executor")
 
 
-def _check_ready(name: str, *, chosen: bool) -> None:
-    reason = _missing(name)
-    if reason and name == "wasm":
-        reason = _fetch_pyodide()
+def _check_ready(name: str, given: Mapping[str, Any], *, chosen: bool) -> None:
+    reason = _missing(name, given)
+    if not reason and name == "wasm":
+        reason = _fetch_pyodide(given)
     if reason and chosen:
         raise SandboxUnavailableError(f"--executor {name} is not ready: {reason}")
     if reason:
@@ -147,45 +147,60 @@ def _check_ready(name: str, *, chosen: bool) -> None:
         )
 
 
-def _fetch_pyodide() -> str:
+def _fetch_pyodide(given: Mapping[str, Any]) -> str:
     """Fetch what WebAssembly needs once, as the embedded model is; why that failed, or empty."""
     from actloop.executors.wasm import assets
 
     try:
-        assets.ensure_pyodide(assets.find_deno(), lambda line: print(line, file=sys.stderr, flush=True))
+        deno = assets.find_deno(_own(given, "wasm").get("deno_path", "deno"))
+        assets.ensure_pyodide(deno, lambda line: print(line, file=sys.stderr, flush=True))
     except AgentError as error:
         return str(error)
     return ""
 
 
-def _ready_of(names: Sequence[str], logger: AgentLogger) -> list[str]:
-    """Those of several that are ready; the others are told of."""
-    missing = {name: _missing(name) for name in names}
+def _ready_of(names: Sequence[str], given: dict[str, Any], logger: AgentLogger) -> list[str]:
+    """Those of several that are ready; the others are told of, and options that are theirs alone dropped."""
+    missing = {name: _missing(name, given) for name in names}
     ready = [name for name in names if not missing[name]]
     told = [f"{name}: {reason}" for name, reason in missing.items() if reason]
     if not ready:
         raise SandboxUnavailableError(f"--executor {','.join(names)}: none is ready. {'. '.join(told)}")
     for line in told:
         logger.log(f"Not ready: {line}", level="info", markup=False)
+    for option in [option for option in given if missing.get(option)]:
+        del given[option]
     return ready
 
 
-def _missing(name: str) -> str:
-    """The one thing that an executor lacks; empty when it is ready."""
+def _missing(name: str, given: Mapping[str, Any]) -> str:
+    """The one thing that an executor lacks; empty when it is ready, or was told where to look for itself."""
     from actloop.executors.registry import executor_class
 
-    return executor_class(name).why_unavailable()
+    return "" if _own(given, name).keys() & _TELLS_WHERE else executor_class(name).why_unavailable()
+
+
+def _own(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The options that an executor gets."""
+    from actloop.executors.registry import executor_class, merged_options, options_of
+
+    kind = executor_class(name)
+    known = {*options_of(kind), *(_TELLS_WHERE if kind.takes_more else ())}
+    return merged_options({key: value for key, value in given.items() if key in known}, given.get(name, {}))
 
 
 def _make(names: list[str], imports: list[str], logger: AgentLogger, given: dict[str, Any]) -> Any:
     from actloop.executors.registry import make_executor
 
+    chosen = ",".join(names)
     try:
         return make_executor(names[0] if len(names) == 1 else names, imports, logger, given)
     except InterpreterError as error:
         raise UsageError(f"--imports: {_in_options(error)}") from error
     except (ValueError, TypeError) as error:
-        raise UsageError(f"--executor {','.join(names)}: {_in_options(error)}") from error
+        raise UsageError(f"--executor {chosen}: {_in_options(error)}") from error
+    except AgentError as error:
+        raise SandboxUnavailableError(f"--executor {chosen} is not ready: {_in_options(error)}") from error
 
 
 def _in_options(error: Exception) -> str:

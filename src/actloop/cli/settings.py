@@ -76,6 +76,12 @@ class ProgramOptions:
         Modules that programs may import besides the standard ones, such as "numpy" or "pkg.*".
     executor
         Where they run: local, docker, wasm, monty, e2b, modal or blaxel; of NAME,NAME each takes what the first cannot.
+    image
+        The container image that they run in; Python 3.11 or later must be in it.
+    gpus
+        GPUs that a container may use: all, a number, or ids with commas between.
+    executor_option
+        NAME=VALUE for any other option of the executor; docker.cpus=2 is for docker alone; may be given repeatedly.
     workspace
         A folder that programs may read, as their current folder.
     writable
@@ -94,6 +100,9 @@ class ProgramOptions:
 
     imports: Names = None
     executor: str | None = None
+    image: str | None = None
+    gpus: str | None = None
+    executor_option: Annotated[list[str] | None, Parameter(allow_leading_hyphen=True)] = None
     workspace: str | None = None
     writable: bool = False
     quota: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1 << 24))] = None

@@ -23,6 +23,9 @@ _CLASSES = {
 
 NAMES = tuple(_CLASSES)
 
+_NO_OPTIONS = ("self", "additional_imports", "additional_authorized_imports", "logger")
+"""Parameters of executors that are given in other ways."""
+
 _LIMITS_OF_THEIR_OWN = ("timeout_seconds", "timeout", "max_print_outputs_length")
 """Options that set one of the limits, and would set it again in limits that are an executor's own."""
 
@@ -136,18 +139,23 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def options_of(made: type) -> set[str]:
-    """The options that a class takes by name; where it hands on what it does not know, those of its bases, too."""
+def options_of(made: type) -> dict[str, Any]:
+    """The options that a class takes by name; where it hands on what it does not know, those of its bases, too.
+
+    Returns:
+        The type of each, as it is written where it is declared.
+    """
     import inspect
 
-    names: set[str] = set()
+    found: dict[str, Any] = {}
     for cls in made.__mro__:
         if "__init__" in vars(cls):
             parameters = inspect.signature(cls.__init__).parameters.values()
-            names |= {item.name for item in parameters if item.kind in (item.KEYWORD_ONLY, item.POSITIONAL_OR_KEYWORD)}
+            named = [item for item in parameters if item.kind in (item.KEYWORD_ONLY, item.POSITIONAL_OR_KEYWORD)]
+            found = {item.name: item.annotation for item in named} | found
             if all(item.kind is not item.VAR_KEYWORD for item in parameters):
                 break
-    return names - {"self", "additional_imports", "additional_authorized_imports", "logger"}
+    return {name: kind for name, kind in found.items() if name not in _NO_OPTIONS}
 
 
 def make_executor(
