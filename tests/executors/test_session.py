@@ -13,7 +13,7 @@ from tests.executors.driving import WAITER, Driver
 from actloop.errors import AgentInterruptedError, InterpreterError
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits, Session
-from actloop.executors.waiting import run_now
+from actloop.executors.waiting import BlockingWaiter, run_now
 from actloop.guest import Opaque
 
 if TYPE_CHECKING:
@@ -439,7 +439,7 @@ def test_close_may_be_called_twice_and_from_any_thread(open_driver: Opener) -> N
     assert not driver.session.alive
 
 
-class Loop:
+class Loop(BlockingWaiter):
     """A waiter on a running event loop."""
 
     async def ready(self, fd: int, *, write: bool = False, timeout: float | None = None) -> bool:
@@ -473,7 +473,7 @@ async def test_many_sessions_on_one_event_loop() -> None:
     assert await asyncio.gather(*(one(number) for number in range(12))) == list(range(1, 13))
 
 
-class Interrupted:
+class Interrupted(BlockingWaiter):
     """A waiter of a run that is interrupted at once."""
 
     async def ready(self, fd: int, *, write: bool = False, timeout: float | None = None) -> bool:

@@ -140,7 +140,9 @@ class GuestSession(Session):
     ) -> None:
         """As in `Session`."""
         with self._lock:
-            frames = self._protocol.define(tools, variables or {})
+            frames = self._protocol.define(tools, {})
+        for name, value in (variables or {}).items():
+            frames.append(await waiter.compute(self._protocol.variable, name, value))
         for frame in frames:
             await self._send(frame, waiter)
 
@@ -168,9 +170,10 @@ class GuestSession(Session):
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
         """As in `Session`."""
+        result = await waiter.compute(self._protocol.result, call_id, value)
         with self._lock:
             self._charge()
-            frame = self._protocol.answer(call_id, value)
+            frame = self._protocol.settle(call_id, result)
         await self._send(frame, waiter)
 
     async def fail(self, call_id: int, kind: str, message: str, waiter: Waiter) -> None:
@@ -375,7 +378,7 @@ class GuestSession(Session):
         while True:
             with self._lock:
                 self._charge()
-                event = self._protocol.next_event()
+            event = await self._event(waiter)
             cpu_left = self._cpu_left()
             late = self._left is not None and self._left <= 0
             if (late or (cpu_left is not None and cpu_left <= 0)) and not isinstance(event, Finished):
@@ -429,7 +432,7 @@ class GuestSession(Session):
     async def _next(self, waiter: Waiter, until: float) -> Event | None:
         """The next message of a guest that runs no snippet; None when it has died or is late."""
         while True:
-            event = self._protocol.next_event()
+            event = await self._event(waiter)
             if event is not None:
                 return event
             left = until - time.monotonic()
@@ -437,6 +440,20 @@ class GuestSession(Session):
                 return None
             if await self._ready(waiter, left) and not self._take_in():
                 return None
+
+    async def _event(self, waiter: Waiter) -> Event | None:
+        """The next message that has come whole, or None. It is read without the lock, which others wait for."""
+        with self._lock:
+            frame = self._protocol.next_frame()
+        if frame is None:
+            return None
+        try:
+            message = await waiter.compute(self._protocol.read, frame)
+        except BaseException:
+            self.close()  # the message is lost
+            raise
+        with self._lock:
+            return self._protocol.accept(message)
 
     async def _ready(self, waiter: Waiter, timeout: float | None) -> bool:
         fd = self._channel.fileno()

@@ -7,6 +7,7 @@ fixed multiple of its limits.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -61,6 +62,7 @@ class HostProtocol:
         self._limit = limits.value
         self._held: dict[int, Any] = {}
         self._handles: dict[int, int] = {}
+        self._keeping = threading.Lock()
         self._unpacker = guest.Unpacker(self._limit, self._held)
         self._numbers: set[int] = set()
         self._plain_call: int | None = None
@@ -86,20 +88,44 @@ class HostProtocol:
         self._unpacker.feed(data)
 
     def next_event(self) -> Event | None:
-        """What the guest says next, or None if no whole message is there.
+        """What the guest says next, or None if no whole message is there: `accept` of `read` of `next_frame`.
 
         Raises:
             ProtocolError: It said something that it may not say now, or ever.
         """
+        frame = self.next_frame()
+        return None if frame is None else self.accept(self.read(frame))
+
+    def next_frame(self) -> bytearray | None:
+        """The frame of the guest's next message, or None if no whole one is there.
+
+        Raises:
+            ProtocolError: It is too large.
+        """
         try:
-            message = self._unpacker.next()
+            return self._unpacker.cut()
         except guest.WireError as error:
-            raise ProtocolError(f"The sandbox sent malformed data: {error}") from None
+            raise _malformed(error) from None
+
+    def read(self, frame: bytearray) -> dict[str, Any]:
+        """The message of a frame; takes long if that is large, and needs no lock.
+
+        Raises:
+            ProtocolError: It is none.
+        """
+        try:
+            return self._unpacker.read(frame)
+        except guest.WireError as error:
+            raise _malformed(error) from None
         except MemoryError:
             raise ProtocolError("The sandbox sent more than fits into memory") from None
-        return None if message is None else self._accept(message)
 
-    def _accept(self, message: dict[str, Any]) -> Event:
+    def accept(self, message: dict[str, Any]) -> Event:
+        """What the guest says by a message.
+
+        Raises:
+            ProtocolError: It may not say that now, or ever.
+        """
         kind = message.get("t")
         match self.state, kind:
             case "starting", "ready":
@@ -191,12 +217,18 @@ class HostProtocol:
         if tools:
             listed = [[tool.name, tool.is_async, tool.signature] for tool in tools]
             frames.append(self._pack({"t": "define", "tools": listed, "variables": {}}))
-        for name, value in variables.items():
-            try:
-                frames.append(self._pack({"t": "define", "tools": [], "variables": {name: value}}))
-            except Exception as error:
-                raise InterpreterError(f"The variable {name!r} cannot be sent into the sandbox: {error}") from error
-        return frames
+        return frames + [self.variable(name, value) for name, value in variables.items()]
+
+    def variable(self, name: str, value: Any) -> bytes:
+        """The frame that defines a variable; takes long if that is large, and needs no lock.
+
+        Raises:
+            InterpreterError: It cannot be sent; the message names it.
+        """
+        try:
+            return self._pack({"t": "define", "tools": [], "variables": {name: value}})
+        except Exception as error:
+            raise InterpreterError(f"The variable {name!r} cannot be sent into the sandbox: {error}") from error
 
     def run(self, code: str) -> bytes:
         """The frame that starts a snippet.
@@ -230,9 +262,9 @@ class HostProtocol:
         self.state = "asking"
         return frame
 
-    def answer(self, call_id: int, value: Any) -> bytes:
-        """The frame with a call's result; empty if nobody waits for it any more."""
-        entry = self._close_call(call_id)
+    def result(self, call_id: int, value: Any) -> bytes:
+        """The frame with a call's result, for `settle`; takes long if that is large, and needs no lock."""
+        entry = self.open_calls.get(call_id)
         if entry is None:
             return b""
         number, name = entry
@@ -241,6 +273,14 @@ class HostProtocol:
         except Exception as error:
             message = f"the result of {name} cannot be sent into the sandbox: {error}"
             return self._pack({"t": "error", "id": number, "kind": "ValueError", "message": message})
+
+    def settle(self, call_id: int, result: bytes) -> bytes:
+        """The frame with a call's result, which is sent now; empty if nobody waits for it any more."""
+        return b"" if self._close_call(call_id) is None else result
+
+    def answer(self, call_id: int, value: Any) -> bytes:
+        """The frame with a call's result, encoded and sent at once; empty if nobody waits for it any more."""
+        return self.settle(call_id, self.result(call_id, value))
 
     def fail(self, call_id: int, kind: str, message: str) -> bytes:
         """The frame that raises at a call; empty if nobody waits for it any more."""
@@ -263,16 +303,21 @@ class HostProtocol:
         return entry
 
     def _pack(self, message: dict[str, Any]) -> bytes:
-        return guest.pack(message, self._limit, self._keep)
+        return guest.pack(message, self._limit, self.keep)
 
-    def _keep(self, value: Any) -> int | None:
+    def keep(self, value: Any) -> int | None:
         """Hold a value that cannot be sent, so that a program can pass it on to another tool."""
-        handle = self._handles.get(id(value))
-        if handle is None and len(self._held) < _MOST_HELD:
-            handle = len(self._held) + 1
-            self._handles[id(value)] = handle  # which stays its own, as the value is held
-            self._held[handle] = value
-        return handle
+        with self._keeping:
+            handle = self._handles.get(id(value))
+            if handle is None and len(self._held) < _MOST_HELD:
+                handle = len(self._held) + 1
+                self._handles[id(value)] = handle  # which stays its own, as the value is held
+                self._held[handle] = value
+            return handle
+
+
+def _malformed(error: guest.WireError) -> ProtocolError:
+    return ProtocolError(f"The sandbox sent malformed data: {error}")
 
 
 def _keys(message: dict[str, Any], *names: str) -> None:

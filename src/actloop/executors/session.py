@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from actloop.errors import InterpreterError
 from actloop.executors.limits import SandboxLimits as SandboxLimits
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from actloop.executors.workspace import FileChanges
 
+T = TypeVar("T")
 
 LOST = "The sandbox was restarted, and all variables and imports of earlier code are gone: define again what you need."
 """The hint of a failure that lost the session."""
@@ -41,6 +42,17 @@ class Waiter(Protocol):
 
         Raises:
             AgentInterruptedError: The run was interrupted meanwhile.
+        """
+        ...
+
+    async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function that only computes; in a thread, where it would hold up an event loop.
+
+        A caller that is cancelled meanwhile hears of that when the function has ended, or will not begin any more.
+
+        Args:
+            function: What to call; how long it takes is told by the size of its arguments.
+            arguments: Its arguments.
         """
         ...
 

@@ -6,7 +6,7 @@ import select
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -19,6 +19,10 @@ class BlockingWaiter:
         poll = select.poll()
         poll.register(fd, select.POLLOUT if write else select.POLLIN)
         return bool(poll.poll(None if timeout is None else max(0.0, timeout * 1000)))
+
+    async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it here."""
+        return function(*arguments)
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
+_TURN = 1 << 16
+"""Bytes of JSON data after which other threads get a turn."""
+
+
 class Encoder:
     """Turns a value into JSON data and a list of blobs.
 
@@ -35,6 +39,7 @@ class Encoder:
         self.blobs: list[bytes] = []
         self._limit = limit
         self._left = limit
+        self._next_turn = limit - _TURN
         self.pixels = PIXELS * limit
         self._inline = inline
         self._open: set[int] = set()
@@ -90,7 +95,15 @@ class Encoder:
     def items(self, values: Iterable[Any], length: int) -> list[Any]:
         """The JSON data of several values."""
         self._spend(4 * length)
-        return [self.value(value) for value in values]
+        return self._with_turns([self.value(value) for value in values])
+
+    def _with_turns(self, data: list[Any]) -> list[Any]:
+        """Have other threads get a turn now and then while a long list, or the last of many, is written."""
+        if self._left < self._next_turn and data:
+            self._next_turn = self._left - _TURN
+            for place in range(0, len(data), _TURN // 4):
+                data[place] = _Turn(data[place])
+        return data
 
     def _spend(self, size: int) -> None:
         self._left -= size
@@ -142,7 +155,7 @@ class Encoder:
                     or (kind is str and max(map(len, value)) <= SHORT)
                 ):
                     self._spend(4 * len(value) if kind is not str else sum(map(len, value)))
-                    return list(value)
+                    return self._with_turns(list(value))
         return self.items(value, len(value))
 
     def dict(self, value: Mapping[Any, Any]) -> Any:
@@ -155,6 +168,9 @@ class Encoder:
                 return {TAG: "dict", "v": [[self.value(key), self.value(item)] for key, item in pairs]}
             self._spend(4 + len(key))
             plain[key] = self.value(item)
+            if self._left < self._next_turn:
+                self._next_turn = self._left - _TURN
+                plain[key] = _Turn(plain[key])
         return plain
 
     def record(self, name: str, fields: Mapping[str, Any]) -> Any:
@@ -168,9 +184,27 @@ class Encoder:
         return data if handle is None else {**data, "h": handle}
 
 
+class _Turn:
+    """JSON data at which other threads get a turn: what writes JSON in C would else keep them waiting to its end."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+
+def _taken(turn: Any) -> Any:
+    """What a turn stands for. That this is Python is all: between two calls of it, the interpreter's lock is free."""
+    if type(turn) is not _Turn:
+        raise TypeError(f"{type(turn).__name__} is no JSON data")
+    return turn.data
+
+
 def _make_dumps() -> Callable[[Any], str]:
     """`json.dumps` with the encoder made once instead of at each call, where it is written in C."""
-    encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
+    encoder = json.JSONEncoder(
+        ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_taken
+    )
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return encoder.encode

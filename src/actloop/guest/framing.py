@@ -75,31 +75,49 @@ class Unpacker:
         Raises:
             WireError: The bytes are malformed; the stream cannot go on.
         """
+        frame = self.cut()
+        return None if frame is None else self.read(frame)
+
+    def cut(self) -> bytearray | None:
+        """The frame of the next whole message, or None.
+
+        Raises:
+            WireError: It is too large; the stream cannot go on.
+        """
         if len(self._buffer) < self._needed:
             return None
-        buffer = self._buffer
-        length, count, total = _HEADER.unpack_from(buffer)
+        length, count, total = _HEADER.unpack_from(self._buffer)
         if count > MAX_BLOBS or length + total > self._limit:
             raise WireError("a message is too large")
-        start = _HEADER.size + 4 * count
-        end = start + length + total
-        if len(buffer) < end:
+        end = _HEADER.size + 4 * count + length + total
+        if len(self._buffer) < end:
             self._needed = end
             return None
         self._needed = _HEADER.size
-        sizes = struct.unpack_from(f">{count}I", buffer, _HEADER.size) if count else ()
+        frame = self._buffer[:end]
+        del self._buffer[:end]
+        return frame
+
+    def read(self, frame: bytearray) -> dict[str, Any]:
+        """The message of a frame; may be called in any thread.
+
+        Raises:
+            WireError: The bytes are malformed; the stream cannot go on.
+        """
+        length, count, total = _HEADER.unpack_from(frame)
+        start = _HEADER.size + 4 * count
+        sizes = struct.unpack_from(f">{count}I", frame, _HEADER.size) if count else ()
         if sum(sizes) != total:
             raise WireError("the sizes of a message do not agree")
         try:
-            text = buffer[start : start + length].decode("utf-8", "surrogatepass")
+            text = frame[start : start + length].decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             raise WireError("a message is not text") from None
         blobs: list[bytes] = []
         place = start + length
         for size in sizes:
-            blobs.append(bytes(buffer[place : place + size]))
+            blobs.append(bytes(frame[place : place + size]))
             place += size
-        del buffer[:end]
         message = Decoder(blobs, limit=self._limit, held=self._held).decode(text)
         if type(message) is not dict:
             raise WireError("a message is not an object")

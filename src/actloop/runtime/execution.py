@@ -47,22 +47,29 @@ async def execute(run: Run, effect: Execute, port: Port) -> tuple[Execution, Str
         uses=uses,
         notice=program.notice if program is not None else "",
     )
-    execution: Execution = run.vault.masked(execution)
+    finished = events.ProgramFinished(
+        id=effect.id, lost=ended.failure is not None and ended.failure.lost, seconds=run.now() - start
+    )
+    execution, item = await port.compute(partial(_note, run, finished), execution)
+    if program is not None and program.changes:
+        _note_files(run, program.changes)
+    return execution, item
+
+
+def _note(run: Run, finished: events.ProgramFinished, execution: Execution) -> tuple[Execution, StreamItem | None]:
+    """Note what came of a program; what the loop gets of it, and the item for the stream."""
+    execution = run.vault.masked(execution)
     failure = execution.failure
     item = run.emit(
-        events.ProgramFinished(
-            id=effect.id,
+        dataclasses.replace(
+            finished,
             output=execution.output,
             logs=execution.logs,
             error_kind=failure.kind if failure else None,
             error=failure.message if failure else None,
             answered=execution.answered,
-            lost=ended.failure is not None and ended.failure.lost,
-            seconds=run.now() - start,
         )
     )
-    if program is not None and program.changes:
-        _note_files(run, program.changes)
     return execution, item
 
 

@@ -96,7 +96,8 @@ class Gateway:
         Returns:
             The result, or the error: whatever a tool raises is an answer to its caller, not the end of the run.
         """
-        return await self.perform(port, self.enter(name, args, kwargs, origin=origin), within=within)
+        entered = await port.compute(partial(self.enter, origin=origin), name, args, kwargs)
+        return await self.perform(port, entered, within=within)
 
     def enter(
         self,
@@ -146,8 +147,12 @@ class Gateway:
             return raised
         finally:
             watch.over = True
+        return await port.compute(partial(self._note, call, time.perf_counter() - start), value)
+
+    def _note(self, call: Entered, seconds: float, value: Any) -> Returned:
+        """Note a result; what the caller gets of it."""
         returned = self._as_left(call, Returned(value, final=call.name == FINAL_ANSWER))
-        self.emit(ToolReturned(id=call.id, result=returned.value, seconds=time.perf_counter() - start))
+        self.emit(ToolReturned(id=call.id, result=returned.value, seconds=seconds))
         return self._concealed(call, returned)
 
     def _as_left(self, call: Entered, outcome: _Outcome) -> _Outcome:
@@ -176,8 +181,10 @@ class Gateway:
         if name == FINAL_ANSWER:
             args, kwargs = _one_answer(tool, args, kwargs)
         # A plain function that the user's executor offers says nothing of its arguments.
-        bound = bind_arguments(tool, args, kwargs) if hasattr(tool, "inputs") else dict(kwargs)
-        positional = () if hasattr(tool, "inputs") else args
+        if hasattr(tool, "inputs"):
+            positional, bound = (), await port.compute(partial(bind_arguments, tool), args, kwargs)
+        else:
+            positional, bound = args, dict(kwargs)
 
         output_type = getattr(tool, "output_type", "any")
         set_up = getattr(tool, "ensure_setup", None)
@@ -205,7 +212,7 @@ class Gateway:
             value = await port.call(partial(called, call))
             if inspect.isawaitable(value):
                 value = await port.wait_for(partial(awaited, lambda: value))
-        check_result(tool, value)
+        await port.compute(partial(check_result, tool), value)
         return value
 
 

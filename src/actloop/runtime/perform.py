@@ -45,7 +45,7 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
         run.parent.interrupt.add_waker(run.interrupt.set)
     try:
         if begun is not None:
-            run.emit(begun)
+            await port.compute(run.emit, begun)
         await execution.prepare(run, port)
         performed = _Performed()
         async with aclosing(_steps(run, loop, port, performed)) as items:
@@ -53,7 +53,8 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
                 yield item
         answer: Answer = performed.outcome
         value = handle_agent_output_types(answer.value)
-        item = run.emit(RunFinished(state=answer.state, answer=value, usage=run.ledger.total()))
+        ended = RunFinished(state=answer.state, answer=value, usage=run.ledger.total())
+        item = await port.compute(run.emit, ended)
         if item is not None and begun is not None:
             await _finished(run, item, port)
             yield item
@@ -145,7 +146,9 @@ async def _generate(run: Run, effect: Generate, port: Port, performed: _Performe
     if effect.tools:
         options["tools_to_call_from"] = list(effect.tools)
     start = run.now()
-    messages: list[ChatMessage] = run.vault.masked(effect.messages)
+    messages: list[ChatMessage] = (
+        await port.compute(run.vault.masked, effect.messages) if run.vault else effect.messages
+    )
     try:
         if run.stream:
             reply = StreamedReply()

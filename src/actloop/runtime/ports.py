@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from actloop.errors import AgentInterruptedError
 from actloop.executors.waiting import run_now
+from actloop.values.smallness import is_small
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -85,6 +86,10 @@ class Port(Protocol):
     interrupt: Interrupt
 
     async def ready(self, fd: int, *, write: bool = False, timeout: float | None = None) -> bool:
+        """As in `executors.session.Waiter`."""
+        ...
+
+    async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
         """As in `executors.session.Waiter`."""
         ...
 
@@ -204,6 +209,10 @@ class Blocking:
         if wake is not None:
             os.write(wake[1], b"!")
 
+    async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it here."""
+        return function(*arguments)
+
     def is_cancelled(self) -> bool:
         """Nothing cancels a thread."""
         return False
@@ -291,8 +300,23 @@ class Asyncio:
         """Call it in a thread, with the caller's context variables."""
         context = contextvars.copy_context()
         return await self._loop.run_in_executor(
-            _threads(), partial(context.run, partial(_without_control_flow, function))
+            _waiting.pool(), partial(context.run, partial(_without_control_flow, function))
         )
+
+    async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it here if its arguments are small; else in one of few threads, with the caller's context variables."""
+        if all(map(is_small, arguments)):
+            return function(*arguments)
+        context = contextvars.copy_context()
+        work = partial(_without_control_flow, partial(function, *arguments))
+        submitted = _computing.pool().submit(context.run, work)
+        done = asyncio.wrap_future(submitted)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not submitted.cancel():
+                await asyncio.wait([done])  # it does not work on unheard, on what its caller may end now
+            raise
 
     def is_cancelled(self) -> bool:
         """Whether the current task was asked to end."""
@@ -424,16 +448,27 @@ _awaited: contextvars.ContextVar[_Awaited] = contextvars.ContextVar("actloop_awa
 """What the current piece of work awaits on the background loop, so that it can be cancelled."""
 
 _background = _Background()
-_pool: ThreadPoolExecutor | None = None
-_pool_owner = 0
 
 
-def _threads() -> ThreadPoolExecutor:
-    """Threads for blocking tools and models of asynchronous runs.
+class _Threads:
+    """Threads of asynchronous runs, made when they are first needed, and again in a fork."""
 
-    Far more than asyncio's default pool: they mostly wait, and a run that waits must not hold up a thousand others.
-    """
-    global _pool, _pool_owner
-    if _pool is None or _pool_owner != os.getpid():
-        _pool, _pool_owner = ThreadPoolExecutor(256, thread_name_prefix="actloop-blocking"), os.getpid()
-    return _pool
+    def __init__(self, count: int, name: str) -> None:
+        self._count, self._name = count, name
+        self._pool: ThreadPoolExecutor | None = None
+        self._owner = 0
+
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads."""
+        if self._pool is None or self._owner != os.getpid():
+            self._pool, self._owner = ThreadPoolExecutor(self._count, thread_name_prefix=self._name), os.getpid()
+        return self._pool
+
+
+_waiting = _Threads(256, "actloop-blocking")
+"""For blocking tools and models. Far more than asyncio's default pool has: they mostly wait, and a run that waits must
+not hold up a thousand others."""
+
+_computing = _Threads(2, "actloop-computing")
+"""For large values. Few: while one of them works, the event loop waits for the interpreter's lock, with all others that
+do. Not those that wait: a value must not be held up by tools that wait for it."""

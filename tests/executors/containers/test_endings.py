@@ -19,7 +19,7 @@ from actloop.executors.containers import address
 from actloop.executors.containers.engine import OWNER, Engine, engine_at, is_dead, owner
 from actloop.executors.docker import DockerExecutor
 from actloop.executors.reaper import REAPER
-from actloop.executors.waiting import run_now
+from actloop.executors.waiting import BlockingWaiter, run_now
 
 from ..engine import engine_url, test_image as image_of_tests
 from .kit import containers, failing, needs_engine
@@ -113,7 +113,7 @@ def test_a_container_that_is_removed_ends_the_program(make: Callable[..., Docker
 
 @needs_engine
 def test_an_interrupted_start_leaves_no_container(make: Callable[..., DockerExecutor], engine: Engine) -> None:
-    class Impatient:
+    class Impatient(BlockingWaiter):
         async def ready(self, fd: int, *, write: bool = False, timeout: float | None = None) -> bool:
             raise KeyboardInterrupt
 

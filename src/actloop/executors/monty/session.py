@@ -104,7 +104,7 @@ class MontySession(Session):
         given: list[tuple[str, str]] = []
         for name, value in (variables or {}).items():
             try:
-                given.append((name, self._codec.text(value)))
+                given.append((name, await waiter.compute(self._codec.text, value)))
             except Exception as error:
                 raise InterpreterError(f"The variable {name!r} cannot be sent into the sandbox: {error}") from error
         fresh = [tool for tool in tools if tool.name.isidentifier() and not keyword.iskeyword(tool.name)]
@@ -134,7 +134,7 @@ class MontySession(Session):
         code = prelude.telling(self._tools, values=True, exactly=exactly)
         told = await self._ask(lambda checkout: self._hear(checkout, code), waiter, "tell its variables")
         try:
-            return cast("dict[str, Any]", self._codec.value(told)["value"])
+            return cast("dict[str, Any]", (await waiter.compute(self._codec.value, told))["value"])
         except (WireError, KeyError, TypeError) as error:
             raise InterpreterError(f"The sandbox told its variables wrongly: {error}") from None
 
@@ -358,10 +358,10 @@ class MontySession(Session):
                         running.interrupt()
         return self._lost("SandboxCrash", "The sandbox is closed.")
 
-    async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:  # noqa: ARG002
+    async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
         """As in `Session`."""
         try:
-            result: Any = {"return_value": self._codec.text(value)}
+            result: Any = {"return_value": await waiter.compute(self._codec.text, value)}
         except Exception as error:
             result = failures.raised("ValueError", f"the result cannot be sent into the sandbox: {error}")
         self._settle(call_id, result)

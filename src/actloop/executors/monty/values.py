@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from typing import TYPE_CHECKING, Any
 
 from actloop.guest import Decoder, Encoder
@@ -48,6 +49,7 @@ class Codec:
         self._limit = limit
         self._held: dict[int, Any] = {}
         self._handles: dict[int, int] = {}
+        self._keeping = threading.Lock()
         self._first = secrets.randbits(48)  # so that handles of another session, in a snapshot, mean nothing here
 
     def text(self, value: Any) -> str:
@@ -71,12 +73,13 @@ class Codec:
         return Decoder(inline=True, limit=max(self._limit, 1 << 16), held=self._held).decode(text)
 
     def _keep(self, value: Any) -> int | None:
-        handle = self._handles.get(id(value))
-        if handle is None and len(self._held) < _MOST_HELD:
-            handle = self._first + len(self._held)
-            self._handles[id(value)] = handle  # which stays its own, as the value is held
-            self._held[handle] = value
-        return handle
+        with self._keeping:
+            handle = self._handles.get(id(value))
+            if handle is None and len(self._held) < _MOST_HELD:
+                handle = self._first + len(self._held)
+                self._handles[id(value)] = handle  # which stays its own, as the value is held
+                self._held[handle] = value
+            return handle
 
 
 class _ForMonty(Encoder):
