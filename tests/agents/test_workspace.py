@@ -12,6 +12,7 @@ from rich.console import Console
 
 from actloop import AgentLogger, ChatMessage, CodeAgent, LogLevel, ScriptedModel, Workspace, tool
 from actloop.errors import AgentInterruptedError
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.journal import default_journal
 from actloop.ui.terminal import replay
 from actloop.values import events
@@ -95,6 +96,21 @@ def test_a_folder_that_is_read_changes_nothing(folder: Path) -> None:
         result: Any = one.run("read", return_full_result=True)
     assert (result.output, result.files) == ("city,amount\nRome,3\n", [])
     assert changes_of(result.run_id) == []
+
+
+def test_what_is_lost_in_a_folder_that_is_read_is_said_and_noted(folder: Path) -> None:
+    seen: list[list[ChatMessage]] = []
+    codes = (
+        "import subprocess\nsubprocess.run(['sh', '-c', 'echo 1 > report.md'], check=True)",
+        "final_answer('report.md written')",
+    )
+    executor = UnsafeInProcessExecutor(["subprocess"], workspace=folder)
+    with agent(folder, *codes, seen=seen, executor=executor, workspace=None) as one:
+        result: Any = one.run("write", return_full_result=True)
+    assert "Not kept of the folder: report.md: the folder can only be read" in seen[1][-1].text
+    assert "report.md: the folder can only be read" in repr(result.steps)
+    assert [event.refused for event in changes_of(result.run_id)] == [{"report.md": "the folder can only be read"}]
+    assert result.files == []
 
 
 def test_the_model_is_told_of_the_folder_and_of_what_was_not_kept(folder: Path) -> None:

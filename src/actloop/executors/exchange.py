@@ -84,6 +84,7 @@ class Exchange:
         self._mark = ""
         self._refused: dict[str, str] = {}
         self._told: dict[str, str] = {}
+        self._unkept: dict[str, Entry | None] = {}
 
     def note(self, problem: str) -> None:
         """Have the next `take` or `notes` tell of a problem."""
@@ -189,6 +190,7 @@ class Exchange:
             ProtocolError: It said something that makes no sense; its session must be closed.
         """
         if not self.workspace.writable:
+            await self._note_unkept(ask)
             return self.notes()
         first = await self._look(waiter, ask)
         second = await self._look(waiter, ask) if first.deleted and first.passing else Taken()  # names became free
@@ -222,6 +224,25 @@ class Exchange:
             await off_loop(waiter, partial(self._delete, gone, entries, taken))
         self._mark = "" if taken.passing else mark
         return taken
+
+    async def _note_unkept(self, ask: Ask) -> None:
+        """Note what programs did to a copy that is only to be read; the user's own files are given anew."""
+        mark, entries = await self._listing(ask)
+        if mark == self._mark:
+            return
+        whole = entries.pop("", None) is None
+        unkept: dict[str, Entry | None] = {}
+        for name in sorted(entries):
+            if not (self._is_known(name, entries[name]) or self._may_be_known(name, entries[name])):
+                unkept[name] = entries[name]
+        if whole:
+            unkept |= dict.fromkeys(await self._gone(entries, ask))
+        for name, entry in unkept.items():
+            told = name.rpartition("/")[0] in unkept  # by its folder
+            if not told and (name not in self._unkept or self._unkept[name] != entry):
+                self._refused[name] = "the folder can only be read"
+            self._shared.known.pop(name, None)
+        self._mark, self._unkept = mark, unkept
 
     async def _listing(self, ask: Ask) -> tuple[str, dict[str, Entry]]:
         """Its mark, and what there is by name, unless the mark is the one before; an empty name says that more is."""

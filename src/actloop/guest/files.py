@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+
+from .read_only import ReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -32,7 +35,8 @@ class Files:
 
     Args:
         config: `folder`, where the workspace is to be; `quota`, bytes beyond which no file is looked into; `mounted`,
-            when it is there already and cannot be written; `writable`, whether programs may change its files.
+            when it is there already and cannot be written; `writable`, whether programs may change its files (then an
+            error of Python's says so where the system would let them).
         limit: Bytes of a message.
     """
 
@@ -41,6 +45,7 @@ class Files:
         self.folder = _enter(str(config.get("folder") or "/workspace"), mounted=mounted)
         self._quota = int(config.get("quota", 0))
         self._writable = bool(config.get("writable", True))
+        self._for_host: Any = nullcontext() if mounted or self._writable else ReadOnly(self.folder)
         self._filling: Any = None
         self._page = limit // 16
         self._seen: dict[str, tuple[tuple[int, ...], int, str]] = {}
@@ -94,10 +99,11 @@ class Files:
             if name in failed:
                 continue
             try:
-                if data is None:
-                    os.makedirs(self._path(name), exist_ok=True)
-                else:
-                    self._put_part(self._path(name), data, first=first, last=last)
+                with self._for_host:
+                    if data is None:
+                        _make_folder(self._path(name))
+                    else:
+                        self._put_part(self._path(name), data, first=first, last=last)
             except OSError as error:
                 self._close()
                 failed[name] = error.strerror or str(error)
@@ -127,7 +133,8 @@ class Files:
     def _remove(self, details: dict[str, Any]) -> None:
         for name in details["names"]:
             try:
-                _clear(self._path(name))
+                with self._for_host:
+                    _clear(self._path(name))
             except OSError:
                 continue  # the host will see that it is still there
 
@@ -291,6 +298,13 @@ def _clear(path: str) -> None:
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
+
+
+def _make_folder(path: str) -> None:
+    """Make a folder, in place of whatever else is there."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        _clear(path)
+    os.makedirs(path, exist_ok=True)
 
 
 def _no_follow(path: str, flags: int) -> int:

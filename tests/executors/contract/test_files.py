@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.driving import WAITER
+from tests.executors.workspace.kit import contents
 
 from actloop.errors import InterpreterError
 from actloop.executors.waiting import run_now
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from tests.executors.driving import Driver
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("workspace")]
+
+
+ATTEMPTS = {
+    "open('report.md', 'w').write('1')": "report.md",
+    "open('numbers.csv', 'w').write('forged')": "numbers.csv",
+    "open('numbers.csv', 'a').write('3')": "numbers.csv",
+    "open('numbers.csv', 'r+b')": "numbers.csv",
+    "pathlib.Path('sub/new.txt').write_text('new')": "sub/new.txt",
+    "os.mkdir('made')": "made",
+    "os.remove('numbers.csv')": "numbers.csv",
+    "os.rename('numbers.csv', 'x.csv')": "x.csv",
+    "os.truncate('numbers.csv', 0)": "numbers.csv",
+}
+"""What is tried on a folder that can only be read, with a name that is there before and after, or not."""
 
 
 @pytest.fixture
@@ -38,11 +52,42 @@ def test_a_folder_is_read_and_stays_as_it_is(make: Callable[..., Any], folder: P
     executor = make(workspace=folder)
     code = "import pathlib\nsum(map(int, open('numbers.csv'))), pathlib.Path('sub/note.txt').read_text()"
     assert executor(code).output == (3, "a note")
-    with contextlib.suppress(InterpreterError):  # where it is mounted, or the kernel knows rights
-        executor("open('numbers.csv', 'w').write('forged'); open('new.txt', 'w').write('new')")
     assert executor.files == []
-    assert (folder / "numbers.csv").read_text() == "1\n2\n"
-    assert sorted(os.listdir(folder)) == ["numbers.csv", "sub", "way-out"]
+
+
+@pytest.mark.parametrize("open_to_all", [True, False], ids=["open", "closed"])
+def test_what_is_done_to_a_folder_to_be_read_is_an_error_or_noted(
+    make: Callable[..., Any], folder: Path, open_to_all: bool
+) -> None:
+    if not open_to_all:  # then it is copied in, if programs are another user
+        (folder / "own.txt").write_text("mine")
+        (folder / "own.txt").chmod(0o600)
+    before = contents(folder)
+    executor = make(["os", "pathlib"], workspace=folder)
+    for attempt, name in ATTEMPTS.items():
+        with pytest.raises(InterpreterError, match=r"Read-only|PermissionError") as told:
+            executor(f"import os, pathlib\n{attempt}")
+        assert "can only be read" in str(told.value), attempt
+        assert executor(f"os.path.exists({name!r})").output is (name in before)
+    assert executor("len(open('numbers.csv').read())").output == 4
+    assert executor.files == []
+    assert contents(folder) == before
+
+
+def test_what_python_does_not_see_is_not_kept_and_noted(make: Callable[..., Any], folder: Path) -> None:
+    (folder / "own.txt").write_text("mine")
+    (folder / "own.txt").chmod(0o600)
+    before = contents(folder)
+    executor = make(["sqlite3"], workspace=folder)
+    code = "import sqlite3\nbase = sqlite3.connect('new.db')\nbase.execute('create table t (x)'); base.close()"
+    try:
+        told = executor(code).logs
+    except InterpreterError as error:
+        told = str(error)
+    assert "Not kept of the folder: new.db: the folder can only be read" in told or "unable to open database" in told
+    assert executor("1").logs == ""
+    assert executor.files == []
+    assert contents(folder) == before
 
 
 def test_what_a_program_makes_changes_and_deletes_comes_back(make: Callable[..., Any], folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from actloop.errors import InterpreterError
 from actloop.executors.kernel import host as kernel
 from actloop.executors.local import LocalPythonExecutor
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.executors.workspace import Workspace
 
 from .kit import AS_ROOT, READS, contents, kinds, own_disk
@@ -76,12 +77,13 @@ def test_what_only_the_owner_may_read_is_copied_in_when_it_is_small(folder: Path
     (folder / "sales.csv").chmod(0o600)
     with LocalPythonExecutor(["os"], workspace=folder) as executor:
         assert executor(READS).output[0] == 7
-        with pytest.raises(InterpreterError, match="PermissionError"):
+        with pytest.raises(InterpreterError, match="Read-only"):
             executor("open('sales.csv', 'a')")
     folder.chmod(0o700)
     with LocalPythonExecutor(["os"], workspace=folder) as executor:
         assert executor(READS).output[0] == 7
-        executor("open('made.txt', 'w').write('x')")
+        with pytest.raises(InterpreterError, match="Read-only"):
+            executor("open('made.txt', 'w').write('x')")
         assert executor.files == []
     assert sorted(contents(folder)) == ["sales.csv", "sub", "sub/deeper", "sub/notes.txt"]
 
@@ -132,3 +134,24 @@ def test_a_folder_that_was_made_anew_is_mounted_anew(folder: Path) -> None:
         (folder / "new.txt").chmod(0o644)
         executor.cleanup()
         assert executor("open('new.txt').read()").output == "new"
+
+
+SHELL = "import subprocess\nsubprocess.run(['sh', '-c', {!r}], check=True)"
+
+
+def test_what_gets_past_the_error_is_not_kept_and_said_once(folder: Path) -> None:
+    before = contents(folder)
+    with UnsafeInProcessExecutor(["subprocess", "os"], workspace=folder) as executor:
+        told = executor(
+            SHELL.format("echo 1 > report.md; mkdir out; echo 2 > out/a; chmod u+w sales.csv; echo 3 > sales.csv")
+        )
+        for name in ("report.md", "out", "sales.csv"):
+            assert f"{name}: the folder can only be read" in told.logs
+        assert "out/a" not in told.logs
+        assert executor("open('sales.csv').read()").output == (folder / "sales.csv").read_text()
+        assert executor("import os\nsorted(os.listdir('.'))").logs == ""
+        assert "report.md" in executor(SHELL.format("echo more > report.md")).logs
+        assert "sub: the folder can only be read" in executor(SHELL.format("rm -r -f sub; echo > sub")).logs
+        assert executor(READS).output[0] == 7
+        assert executor.files == []
+    assert contents(folder) == before
