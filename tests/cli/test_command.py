@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.waiting import eventually
 
 from actloop import __version__
 from actloop.cli.reports import Finding, print_findings
@@ -251,10 +252,7 @@ def test_a_signal_ends_the_run_and_leaves_no_process(service: Service, number: i
     assert process.returncode == code
     assert "Traceback" not in errors
     assert "Interrupted" in rest or number == signal.SIGTERM
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     (run,) = [json.loads(line) for line in actloop("runs", "--json").stdout.splitlines()]
     assert run["state"] in ("interrupted", "failed")
 
@@ -329,6 +327,17 @@ def test_doctor_says_how_to_get_what_is_missing(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "to have it: run as root" in shown
     assert shown.count("to have it") == len(findings)
+
+
+def test_doctor_prints_one_line_for_each_executor_under_one_another() -> None:
+    done = actloop("doctor", DOCKER_HOST="nonsense", E2B_API_KEY="", COLUMNS="80")
+    lines = done.stdout.partition("Executors\n")[2].partition("\nModel")[0].splitlines()
+    assert [line.split()[1] for line in lines] == ["local", "docker", "wasm", "monty", "e2b", "modal", "blaxel"]
+    assert {line[14] for line in lines} == {" "}
+    assert " " not in {line[15] for line in lines}
+    assert "'nonsense' is no address of a container engine" in lines[1]
+    assert "set E2B_API_KEY" in lines[4]
+    assert sum(line.startswith("  ok   installed") for line in done.stdout.splitlines()) == 1
 
 
 def test_doctor_tries_whether_the_journal_can_be_written(tmp_path: Path) -> None:

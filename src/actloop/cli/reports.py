@@ -13,6 +13,8 @@ from actloop.ui.safe import safe_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from actloop.journal import RunSummary
 
 EXTRAS = {
@@ -133,8 +135,27 @@ def doctor(as_json: bool) -> int:
         found = {title.lower(): [asdict(item) for item in items] for title, items in groups.items()}
         print(json.dumps({"isolated": isolated, **found}, indent=2))
     else:
-        print_findings(groups, isolated)
+        print_findings(_shown(groups), isolated)
     return 0 if isolated else 1
+
+
+def _shown(groups: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The groups as they are printed: attacks apart, and what is installed in one line."""
+    from actloop.executors.kernel.harden import LEVELS
+
+    levels = {"platform", "session", *LEVELS}
+    shown: dict[str, Sequence[Any]] = {}
+    for title, items in groups.items():
+        if title == "Sandbox":
+            shown[title] = [item for item in items if item.name in levels]
+            shown["Attacks"] = [item for item in items if item.name not in levels]
+        elif title == "Extras":
+            installed = ", ".join(name for name, item in zip(EXTRAS, items, strict=True) if item.ok)
+            missing = [Finding(item.name, False, item.remedy) for item in items if not item.ok]
+            shown[title] = [Finding("installed", True, installed or "none"), *missing]
+        else:
+            shown[title] = items
+    return shown
 
 
 def can_isolate(findings: Sequence[Any]) -> bool:
@@ -154,18 +175,37 @@ def print_findings(groups: dict[str, Sequence[Any]], isolated: bool) -> None:
     console = Console(highlight=False)
     for title, items in groups.items():
         console.print(Text(title, "bold"))
+        column = max((len(item.name) for item in items), default=0) + 9
         for item in items:
-            mark = Text("  ok   ", "green") if item.ok else Text("  no   ", "red")
-            text = f"{item.name}: {item.detail}" if item.detail else item.name
-            console.print(mark + Text(safe_text(text, console.encoding)), soft_wrap=not console.is_terminal)
+            told = [(item.detail, "")]
             if item.remedy and not item.ok:
-                console.print(Text(f"       to have it: {item.remedy}", "yellow"), soft_wrap=not console.is_terminal)
+                told.append((f"to have it: {item.remedy}", "yellow"))
+            lines = [
+                Text(line, style)
+                for text, style in told
+                if text
+                for line in _wrapped(safe_text(text, console.encoding), column, console)
+            ]
+            mark = ("  ok   ", "green") if item.ok else ("  no   ", "red")
+            name = safe_text(item.name, console.encoding)
+            start = Text.assemble(mark, name.ljust(column - 7) if lines else name)
+            for number, line in enumerate(lines or [Text()]):
+                console.print(Text.assemble(" " * column if number else start, line), soft_wrap=True)
     verdict = (
         "Model-written code is isolated here."
         if isolated
         else "Model-written code cannot be isolated here: it is refused."
     )
     console.print(Text(verdict, "bold green" if isolated else "bold red"))
+
+
+def _wrapped(text: str, column: int, console: Console) -> list[str]:
+    """The lines of a text that begins at a column; in a pipe nothing is wrapped."""
+    import textwrap
+
+    if not console.is_terminal:
+        return [text]
+    return textwrap.wrap(text, max(console.width - column, 30), break_long_words=False, break_on_hyphens=False)
 
 
 def _executors() -> list[Finding]:

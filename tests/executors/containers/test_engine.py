@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +65,10 @@ def test_an_engine_elsewhere_that_does_not_answer() -> None:
         assert address.find(place) == (place, "")
     assert "does not answer" in address.find(place)[1]
     assert "does not answer" in address.find("tcp://127.0.0.1:port")[1]
+    assert "does not answer" in address.find(place.removeprefix("tcp://"))[1]
+    for wrong in ("nonsense", "/var/run/docker.sock", "file:///var/run/docker.sock"):
+        assert "is no address of a container engine: write unix:///PATH" in address.find(wrong)[1]
+    assert (address.find("ssh://me@a.example")[1] == "") == (find_spec("paramiko") is not None)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -18,6 +18,8 @@ _NONE = (
     "one is in DOCKER_HOST"
 )
 
+_SCHEMES = ("unix", "http+unix", "tcp", "http", "https", "npipe", "ssh")
+
 
 def usual_sockets() -> list[Path]:
     """Where engines have their sockets."""
@@ -87,7 +89,11 @@ def why_closed(address: str) -> str:
 def _why_unreachable(address: str) -> str:
     """As `why_closed`, of an engine on another machine."""
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(address if "://" in address else f"tcp://{address}")
+        if parts.scheme not in _SCHEMES or ("://" not in address and parts.port is None):
+            return f"{address!r} is no address of a container engine: write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+        if parts.scheme == "ssh" and find_spec("paramiko") is None:
+            return f"the package 'paramiko' is not installed, which {address} needs: pip install paramiko"
         if parts.scheme in ("tcp", "http", "https") and parts.hostname:
             socket.create_connection((parts.hostname, parts.port or 2375), timeout=1.0).close()
     except (OSError, ValueError) as error:
