@@ -223,9 +223,7 @@ class SessionExecutor(PythonExecutor):
         """
         with self._lock:
             other = copy.copy(self)
-            other._lock = threading.RLock()
-            other._session = other._opened = None
-            other._tools, other._variables = self._tools.copy(), self._variables.copy()
+            other._set_apart()
             snapshot = self.snapshot() if self._session is not None and self._session.alive else None
         if snapshot is not None:
             try:
@@ -234,6 +232,18 @@ class SessionExecutor(PythonExecutor):
                 other.cleanup()
                 raise
         return other
+
+    def _set_apart(self) -> None:
+        """Called on a fork, which begins as a copy of its origin: give it its own of what the two cannot share.
+
+        Lists, dicts and sets are copied here. A class that has more of that kind, such as processes that it keeps
+        ready, extends this.
+        """
+        for name, value in list(vars(self).items()):
+            if isinstance(value, list | dict | set):
+                setattr(self, name, copy.copy(cast("Any", value)))
+        self._lock = threading.RLock()
+        self._session = self._opened = None
 
     def cleanup(self) -> None:
         """End this executor's own session; idempotent. A later call starts another."""

@@ -144,8 +144,7 @@ class DockerExecutor(RemotePythonExecutor):
         self._given = image
         self.image_name = self._image()
         self._volumes = self._volumes_of(self.image_name)
-        self._pool = WarmPool(self._start_container, warm)
-        weakref.finalize(self, self._pool.close)
+        self._pool = self._new_pool(warm)
 
     @classmethod
     def why_unavailable(cls) -> str:
@@ -213,7 +212,18 @@ class DockerExecutor(RemotePythonExecutor):
 
     def spawn(self, config: dict[str, Any]) -> GuestProcess:
         """As in `GuestExecutor`."""
-        return self._pool.take(config)
+        return self._pool.take(config, self._start_container)
+
+    def _new_pool(self, size: int) -> WarmPool:
+        """A pool of its own, whose containers end with it."""
+        pool = WarmPool(size)
+        weakref.finalize(self, pool.close)
+        return pool
+
+    def _set_apart(self) -> None:
+        """As in `SessionExecutor`."""
+        super()._set_apart()
+        self._pool = self._new_pool(self._pool.size)
 
     def _start_container(self, config: dict[str, Any]) -> ContainerProcess:
         folder: str = config["workspace"]["folder"] if "workspace" in config else options.SCRATCH

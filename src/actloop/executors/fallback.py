@@ -120,6 +120,11 @@ class FallbackExecutor(SessionExecutor):
         if self.logger is not None:
             self.logger.log(text, level="info", markup=False)
 
+    def _set_apart(self) -> None:
+        """As in `SessionExecutor`."""
+        super()._set_apart()
+        self.executors = [one.fork() if hasattr(one, "fork") else one for one in self.executors]
+
     def cleanup(self) -> None:
         """End this executor's own session, and all of its executors; idempotent."""
         super().cleanup()

@@ -20,22 +20,27 @@ _log = logging.getLogger(__name__)
 class WarmPool:
     """Keeps some guests ready, all of one configuration: that which was asked for last.
 
-    Args:
-        start: Starts a guest; may block.
+    It does not hold whoever starts them, so that it can end with them.
+
+    Attributes:
         size: How many are kept ready.
     """
 
-    def __init__(self, start: Callable[[dict[str, Any]], KeeperProcess], size: int) -> None:
-        self._start = start
-        self._size = size
+    def __init__(self, size: int) -> None:
+        self.size = size
         self._ready: list[KeeperProcess] = []
         self._coming = 0
         self._wanted = ""
         self._epoch = 0
         self._lock = threading.Lock()
 
-    def take(self, config: dict[str, Any]) -> KeeperProcess:
-        """A guest of this configuration, started now if none is ready; the next one is started meanwhile."""
+    def take(self, config: dict[str, Any], start: Callable[[dict[str, Any]], KeeperProcess]) -> KeeperProcess:
+        """A guest of this configuration, started now if none is ready; the next one is started meanwhile.
+
+        Args:
+            config: As for `start`.
+            start: Starts a guest; may block.
+        """
         wanted = json.dumps(config, sort_keys=True)
         dropped: list[KeeperProcess] = []
         taken: KeeperProcess | None = None
@@ -48,26 +53,26 @@ class WarmPool:
                 if not taken.alive:
                     dropped.append(taken)
                     taken = None
-            missing = self._size - len(self._ready) - self._coming
+            missing = self.size - len(self._ready) - self._coming
             self._coming += max(missing, 0)
             epoch = self._epoch
         for process in dropped:
             _end(process)
         for _ in range(missing):
-            REAPER.put(lambda: self._fill(config, epoch))
-        return taken or self._start(config)
+            REAPER.put(lambda: self._fill(config, start, epoch))
+        return taken or start(config)
 
-    def _fill(self, config: dict[str, Any], epoch: int) -> None:
+    def _fill(self, config: dict[str, Any], start: Callable[[dict[str, Any]], KeeperProcess], epoch: int) -> None:
         process: KeeperProcess | None = None
         try:
             if epoch == self._epoch:
-                process = self._start(config)
+                process = start(config)
         except Exception as error:
             _log.debug("no guest could be started ahead: %s", error)
         finally:
             with self._lock:
                 self._coming -= 1
-                if process is not None and epoch == self._epoch and len(self._ready) < self._size:
+                if process is not None and epoch == self._epoch and len(self._ready) < self.size:
                     self._ready.append(process)
                     process = None
             if process is not None:

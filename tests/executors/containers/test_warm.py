@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from tests.waiting import eventually
 
 from actloop.executors.containers.engine import Engine, owner
+from actloop.executors.docker import DockerExecutor
 from actloop.executors.reaper import REAPER
 from actloop.executors.waiting import run_now
 
 from ..driving import WAITER, Driver
+from ..engine import engine_url, test_image as image_of_tests
 from .kit import containers, needs_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from actloop.executors.docker import DockerExecutor
 
 
 @needs_engine
@@ -30,6 +31,18 @@ def test_warm_containers_are_taken_and_replaced(make: Callable[..., DockerExecut
     session.close()
     executor.cleanup()
     assert REAPER.flush(20)
+    assert eventually(lambda: containers(engine, owner()) == [])
+
+
+@needs_engine
+def test_an_executor_that_is_forgotten_leaves_no_warm_container(engine: Engine) -> None:
+    executor = DockerExecutor(image=image_of_tests(), base_url=engine_url(), warm=1)
+    session = run_now(executor.open_session(WAITER))
+    session.close()
+    assert REAPER.flush(20)
+    assert len(containers(engine, owner())) == 1
+    del executor
+    gc.collect()
     assert eventually(lambda: containers(engine, owner()) == [])
 
 

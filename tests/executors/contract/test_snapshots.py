@@ -1,4 +1,4 @@
-"""Snapshots: taken, carried as bytes, restored in another session, in another process, and forked."""
+"""Snapshots: taken, carried as bytes, restored in another session and in another process."""
 
 from __future__ import annotations
 
@@ -106,11 +106,3 @@ def test_snapshots_of_other_kinds_are_refused_by_name(
         with pytest.raises(InterpreterError, match=f"'{other}' .*'{subject.name}'"):
             run_now(driver.session.restore(foreign, WAITER))
     assert driver.value("x") == 1
-
-
-def test_a_fork_tries_an_alternative(make: Callable[..., Any]) -> None:
-    executor = make()
-    executor("x = [1]")
-    with executor.fork() as other:
-        assert other("x.append(2)\nx").output == [1, 2]
-    assert executor("x").output == [1]

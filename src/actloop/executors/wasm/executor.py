@@ -72,9 +72,7 @@ class WasmExecutor(RemotePythonExecutor):
         self.deno_path = deno_path
         self.deno_permissions: list[str] = []
         self._keep_spare = spare
-        self._spare: tuple[dict[str, Any], DenoProcess] | None = None
-        self._spare_lock = threading.Lock()
-        self._maker: threading.Thread | None = None
+        self._without_spare()
         super().__init__(additional_imports, logger, **options)
         packages.check_wheels(self.installed_packages)
 
@@ -142,6 +140,16 @@ class WasmExecutor(RemotePythonExecutor):
                     return
             process.channel.close()
             process.close()
+
+    def _without_spare(self) -> None:
+        self._spare: tuple[dict[str, Any], DenoProcess] | None = None
+        self._spare_lock = threading.Lock()
+        self._maker: threading.Thread | None = None
+
+    def _set_apart(self) -> None:
+        """As in `SessionExecutor`."""
+        super()._set_apart()
+        self._without_spare()
 
     def _take_spare(self, config: dict[str, Any]) -> DenoProcess | None:
         """The spare process if it was made for this configuration; else it is ended."""
