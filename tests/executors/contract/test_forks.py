@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -27,12 +27,16 @@ def let_it_get_ready() -> None:
             thread.join()
 
 
+def ahead_of(executor: Any) -> dict[str, Any]:
+    """Those of these options that its class knows."""
+    known = options_of(cast("type[Any]", type(executor)))
+    return {name: value for name, value in AHEAD.items() if name in known}
+
+
 @pytest.fixture
 def executor(make: Callable[..., Any]) -> Any:
     """One that keeps sandboxes ready, where its class does that."""
-    kind: type[Any] = type(make())
-    known = options_of(kind)
-    return make(**{name: value for name, value in AHEAD.items() if name in known})
+    return make(**ahead_of(make()))
 
 
 def test_a_fork_tries_an_alternative(executor: Any) -> None:
@@ -59,8 +63,7 @@ def test_what_is_kept_ready_outlives_a_fork(executor: Any) -> None:
     with executor.fork() as other:
         assert other("x").output == 1
         let_it_get_ready()
-    kind: type[Any] = type(executor)
-    assert kept_ready(executor) == [True for name in AHEAD if name in options_of(kind)]
+    assert kept_ready(executor) == [True] * len(ahead_of(executor))
 
 
 def kept_ready(executor: Any) -> list[bool]:
