@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actloop.executors.fallback import FallbackExecutor
-    from actloop.executors.session import RemoteTool, Request, Waiter
+    from actloop.executors.session import RemoteTool, Waiter
     from actloop.executors.snapshots import Snapshot
     from actloop.executors.workspace import FileChanges
+    from actloop.values.events import NetworkRequested
 
 _TOO_SLOW = 0.05
 """Seconds that taking a copy of the variables may last before each program."""
@@ -38,7 +39,7 @@ class FallbackSession(Session):
         self._owner, self._place, self._session = owner, place, session
         self._tools: dict[str, RemoteTool] = {}
         self._definitions = Definitions()
-        self._observer: Callable[[Request], None] | None = None
+        self._observer: Callable[[NetworkRequested], None] | None = None
         self._code = ""
         self._note = ""
         self._reason = ""
@@ -120,10 +121,14 @@ class FallbackSession(Session):
         """As in `Session`."""
         return await self._session.take_files(waiter)
 
-    def observe(self, observer: Callable[[Request], None]) -> None:
+    def observe(self, observer: Callable[[NetworkRequested], None]) -> None:
         """As in `Session`."""
         self._observer = observer
         self._session.observe(observer)
+
+    async def report(self, waiter: Waiter) -> None:
+        """As in `Session`."""
+        await self._session.report(waiter)
 
     # ---- programs
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors import snapshots
+from actloop.executors.files.state import off_loop
 from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from actloop.executors.exchange import Exchange
     from actloop.executors.network import SessionProxy
     from actloop.executors.protocol import Event
-    from actloop.executors.session import RemoteTool, Request, Snapshot, Waiter
+    from actloop.executors.session import RemoteTool, Snapshot, Waiter
     from actloop.executors.workspace import FileChanges
+    from actloop.values.events import NetworkRequested
 
 GRACE = 0.03
 """Seconds between the interrupt at a snippet's deadline and the kill."""
@@ -291,11 +293,19 @@ class GuestSession(Session):
             if self._timer is None:
                 self._after(INTERRUPT_GRACE / 2, self._insist, self._snippet)
 
-    def observe(self, observer: Callable[[Request], None]) -> None:
+    def observe(self, observer: Callable[[NetworkRequested], None]) -> None:
         """As in `Session`."""
-        proxy: SessionProxy | None = getattr(self._process, "proxy", None)
-        if proxy is not None:
-            proxy.observe(observer)
+        if self._proxy is not None:
+            self._proxy.observe(observer)
+
+    async def report(self, waiter: Waiter) -> None:
+        """As in `Session`."""
+        if self._proxy is not None:
+            await off_loop(waiter, self._proxy.report)
+
+    @property
+    def _proxy(self) -> SessionProxy | None:
+        return getattr(self._process, "proxy", None)
 
     def _after(self, seconds: float, act: Callable[[int], None], snippet: int) -> None:
         self._timer = threading.Timer(seconds, act, (snippet,))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actloop.executors.workspace import FileChanges
+    from actloop.values.events import NetworkRequested
 
 T = TypeVar("T")
 
@@ -55,31 +56,6 @@ class Waiter(Protocol):
             arguments: Its arguments.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that a program made through the proxy of its sandbox, whether it was let through or refused.
-
-    Attributes:
-        host: The name or address that was asked for.
-        port: Its port.
-        method: The HTTP method; CONNECT for an encrypted connection, of which nothing more is seen.
-        address: The address that was connected to; empty when it was not.
-        refused: Why it was refused; empty when it was not.
-        sent: Bytes that left.
-        received: Bytes that came back.
-        seconds: From the request to its end.
-    """
-
-    host: str
-    port: int
-    method: str
-    address: str = ""
-    refused: str = ""
-    sent: int = 0
-    received: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +204,11 @@ class Session(ABC):
         """
         return None
 
-    def observe(self, observer: Callable[[Request], None]) -> None:  # noqa: B027 - most have no network
+    def observe(self, observer: Callable[[NetworkRequested], None]) -> None:  # noqa: B027 - most have no network
         """Have each request to the network told as it ends, from a thread of the proxy's own."""
+
+    async def report(self, waiter: Waiter) -> None:  # noqa: B027
+        """Have requests that are under way told now, with what they moved so far."""
 
     @property
     @abstractmethod

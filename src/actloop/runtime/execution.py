@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from actloop.tools.render import signature
 from actloop.values import events
 
 if TYPE_CHECKING:
-    from actloop.executors.session import Request
     from actloop.executors.workspace import FileChanges
     from actloop.memory.fold import StreamItem
     from actloop.runtime.ports import Handle, Port
@@ -125,10 +123,10 @@ def _observe(run: Run, session: Session) -> None:
     """Note the requests that a session's programs make as facts of this run."""
     noting = weakref.ref(run)  # the session's proxy would else keep the run, and with it the session, for ever
 
-    def note(request: Request) -> None:
+    def note(request: events.NetworkRequested) -> None:
         noted = noting()
         if noted is not None:
-            noted.emit(events.NetworkRequested(**dataclasses.asdict(request)))
+            noted.emit(request)
 
     session.observe(note)
 
@@ -178,6 +176,7 @@ class _Program:
         except BaseException:
             self._run.close()  # what the program is doing is not known any more
             raise
+        await session.report(self._port)
         ended = await self._take_files(session, ended)
         if not session.alive:
             self._run.close()
@@ -225,6 +224,7 @@ class _Program:
         """Interrupt the program. A session that obeys lives on, for a conversation that continues."""
         try:
             await self._drain(session)
+            await session.report(self._port)
             self.changes = await session.take_files(self._port)
             if self.changes:
                 _note_files(self._run, self.changes)

@@ -211,7 +211,9 @@ class ProgramFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRequested(Event):
-    """A program's request to the network ended, or was refused. It may come after the program, or even the run, ended.
+    """A program's request to the network ended, or was refused, or is under way still when its program has ended.
+
+    Of one that goes on after that, further events tell what it moved since the one before, if anything.
 
     Attributes:
         host: The name or address that was asked for; empty for a request that could not be read.
@@ -219,9 +221,10 @@ class NetworkRequested(Event):
         method: The HTTP method; CONNECT for an encrypted connection, of which nothing more is seen.
         address: The address that was connected to; empty when none was.
         refused: Why it was refused; empty when it was not.
-        sent: Bytes that left.
-        received: Bytes that came back.
-        seconds: From the request to its end.
+        sent: Bytes that left, since an earlier event of the same request.
+        received: Bytes that came back, likewise.
+        seconds: From the request to its end, or till now.
+        open: It is under way still.
     """
 
     host: str
@@ -232,6 +235,7 @@ class NetworkRequested(Event):
     sent: int = 0
     received: int = 0
     seconds: float = 0.0
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tests.executors.contract.kit import Subject
     from tests.executors.driving import Driver
 
-    from actloop.executors.session import Request
+    from actloop.values.events import NetworkRequested
+
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -54,7 +55,7 @@ def test_an_executor_without_a_way_refuses_hosts(make: Callable[..., Any]) -> No
 @pytest.mark.usefixtures("networked")
 def test_a_named_host_is_reached(open_driver: Callable[..., Driver], server: Server) -> None:
     driver = open_driver({"allow_hosts": [server.place]})
-    told: list[Request] = []
+    told: list[NetworkRequested] = []
     driver.session.observe(told.append)
     assert driver.value(f"{URLLIB}get('{server.url}/x')") == "GET /x 0"
     assert driver.value(f"get('{server.url}/x', data=b'y' * 300_000)") == "POST /x 300000"

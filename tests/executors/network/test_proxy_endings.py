@@ -18,12 +18,12 @@ from actloop.executors.network import NetworkPolicy, SessionProxy
 from .ways import hear, way
 
 if TYPE_CHECKING:
-    from actloop.executors.session import Request
+    from actloop.values.events import NetworkRequested
 
 
 def test_a_connection_handed_over_is_served_without_a_listener(server: Server) -> None:
     """As keepers of containers and of clouds do it: one end of a pair of sockets."""
-    told: list[Request] = []
+    told: list[NetworkRequested] = []
     proxy = SessionProxy(NetworkPolicy([server.place]))
     proxy.observe(told.append)
     ours, theirs = socket.socketpair()
@@ -136,7 +136,7 @@ def test_a_server_that_breaks_off_is_an_error(server: Server) -> None:
 
 
 def test_trouble_of_the_observer_is_none_of_the_programs(server: Server) -> None:
-    def fail(request: Request) -> None:
+    def fail(request: NetworkRequested) -> None:
         raise RuntimeError
 
     with way(server.place) as out:

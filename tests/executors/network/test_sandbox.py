@@ -20,14 +20,14 @@ from actloop.executors.kernel.host import Zygote
 from actloop.executors.local import KernelProcess, LocalPythonExecutor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.waiting import run_now
-from actloop.values.events import NetworkRequested
+from actloop.values.events import NetworkRequested, ProgramFinished, RunFinished
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from actloop.executors.session import Finished, Request
+    from actloop.executors.session import Finished
 
 
 def answer(asked: Asked) -> Answer:
@@ -50,7 +50,7 @@ class Box:
     def __init__(self, *hosts: str, **options: Any) -> None:
         self.executor = LocalPythonExecutor(allow_hosts=hosts, **options)
         self.session = run_now(self.executor.open_session(WAITER))
-        self.told: list[Request] = []
+        self.told: list[NetworkRequested] = []
         self.session.observe(self.told.append)
         self._driver = Driver(self.session)
 
@@ -428,6 +428,36 @@ def test_a_conversation_that_goes_on_notes_requests_in_its_new_run(server: Serve
     agent.cleanup()
     counts = [sum(isinstance(event, NetworkRequested) for event in journal.events(run.id)) for run in journal.runs()]
     assert counts == [1, 1]
+
+
+def test_a_tunnel_that_stays_open_is_noted_before_its_program_is(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext, str],
+) -> None:
+    journal = MemoryJournal()
+    with serving(answer, context=contexts[0], keep=True) as secure:
+        ask = "client.request('GET', '/x')\ntext = client.getresponse().read().decode()\n"
+        opened = f"""
+import http.client, ssl, urllib.parse, urllib.request
+way = urllib.parse.urlsplit(urllib.request.getproxies()['https'])
+context = ssl.create_default_context(cadata=authority)
+client = http.client.HTTPSConnection(way.hostname, way.port, context=context)
+client.set_tunnel('localhost', {secure.port})
+"""
+        replies = [f"<code>{opened}{ask}print(text)</code>", "<code>1</code>", f"<code>{ask}final_answer(text)</code>"]
+        hosts = [f"localhost:{secure.port}", f"127.0.0.1:{secure.port}", f"[::1]:{secure.port}"]
+        agent = CodeAgent([], ScriptedModel(replies), allow_hosts=hosts, journal=journal, verbosity_level=0)
+        assert (
+            agent.run("Ask", additional_args={"authority": contexts[2][contexts[2].index("-----BEGIN CERT") :]})
+            == "GET /x"
+        )
+        agent.cleanup()
+    (run,) = journal.runs()
+    facts = [event for event in journal.events(run.id) if isinstance(event, NetworkRequested | ProgramFinished)]
+    assert [type(fact) for fact in facts[:4]] == [NetworkRequested, ProgramFinished, ProgramFinished, NetworkRequested]
+    first, second = (fact for fact in facts[:4] if isinstance(fact, NetworkRequested))
+    assert (first.method, first.open, second.method, second.open) == ("CONNECT", True, "CONNECT", True)
+    assert first.received > second.received > 6
+    assert isinstance(list(journal.events(run.id))[-1], RunFinished)
 
 
 def test_an_executor_that_is_dropped_leaves_nothing_behind(server: Server) -> None:

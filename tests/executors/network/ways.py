@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from actloop.executors.network.exchange import Times
-    from actloop.executors.session import Request
+    from actloop.values.events import NetworkRequested
 
 
 def answer(asked: Asked) -> Answer:
@@ -31,7 +31,7 @@ class Way:
 
     def __init__(self, policy: NetworkPolicy, times: Times | None = None) -> None:
         self.proxy = SessionProxy(policy, times)
-        self.told: list[Request] = []
+        self.told: list[NetworkRequested] = []
         self.clients: list[socket.socket] = []
         self.proxy.observe(self.told.append)
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -59,7 +59,7 @@ class Way:
         client.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
         return client, hear(client, b"\r\n").partition(b"\r\n")[0]
 
-    def last(self) -> Request:
+    def last(self) -> NetworkRequested:
         """The request that was told last; waits for the first."""
         assert eventually(lambda: self.told)
         return self.told[-1]

@@ -39,12 +39,13 @@ Answers = Callable[[Asked], Answer]
 class Server:
     """An HTTP server that remembers what it was asked."""
 
-    def __init__(self, answers: Answers, host: str, port: int, context: ssl.SSLContext | None) -> None:
+    def __init__(self, answers: Answers, host: str, port: int, context: ssl.SSLContext | None, *, keep: bool) -> None:
         self.asked: list[Asked] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
+            protocol_version = "HTTP/1.1" if keep else "HTTP/1.0"
 
             def respond(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
@@ -97,10 +98,15 @@ class Server:
 
 @contextmanager
 def serving(
-    answers: Answers, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+    answers: Answers,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    context: ssl.SSLContext | None = None,
+    *,
+    keep: bool = False,
 ) -> Generator[Server]:
-    """A server that lives as long as the block."""
-    server = Server(answers, host, port, context)
+    """A server that lives as long as the block, and that keeps its connections open if wanted."""
+    server = Server(answers, host, port, context, keep=keep)
     try:
         yield server
     finally:

@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import struct
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,8 +15,8 @@ from actloop.errors import ForbiddenAddressError
 from actloop.executors.network import http1, tls
 from actloop.executors.network.dial import ClientGoneError, Dialer, UnreachableError
 from actloop.executors.network.relay import CHUNK, Budget, BudgetUsedError, Flow, relay
-from actloop.executors.session import Request
 from actloop.values.addresses import parsed_host
+from actloop.values.events import NetworkRequested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Exchange:
         budget: Budget,
         times: Times,
         watch: Callable[[socket.socket], None],
-        tell: Callable[[Request], None],
+        tell: Callable[[NetworkRequested], None],
     ) -> None:
         self._client = client
         self._dialer = dialer
@@ -72,9 +73,11 @@ class Exchange:
         self._watch = watch
         self._tell = tell
         self._began = time.monotonic()
-        self._noted: Request | None = None
+        self._noted: NetworkRequested | None = None
         self._up: Flow | None = None
         self._down: Flow | None = None
+        self._telling = threading.Lock()
+        self._told: tuple[int, int] | None = None
         self.server: socket.socket | None = None
         """The connection to the server, once there is one; the caller closes it."""
 
@@ -99,7 +102,7 @@ class Exchange:
             head, rest = self._read_head()
             if not head:
                 return
-            self._noted = Request("", 0, "")
+            self._noted = NetworkRequested(host="", port=0, method="")
             self._request(http1.read_request(head), rest, refused)
         except http1.BadAnswerError as error:
             self._refuse(502, f"the server's answer cannot be understood: {error}")
@@ -133,7 +136,7 @@ class Exchange:
             if not poll.poll(max(until - time.monotonic(), 0.0) * 1000):
                 if not data:
                     raise ClientGoneError
-                self._noted = Request("", 0, "")
+                self._noted = NetworkRequested(host="", port=0, method="")
                 raise http1.BadMessageError(f"its headers did not come within {self._times.head:g} seconds")
             try:
                 chunk = self._client.recv(CHUNK)
@@ -145,13 +148,13 @@ class Exchange:
             data += chunk
             end = data.find(b"\r\n\r\n", searched)
             if (len(data) if end < 0 else end) > http1.MAX_HEAD:
-                self._noted = Request("", 0, "")
+                self._noted = NetworkRequested(host="", port=0, method="")
                 raise http1.BadMessageError(f"its headers take more than {http1.MAX_HEAD:,} bytes")
             if end >= 0:
                 return bytes(data[: end + 4]), bytes(data[end + 4 :])
 
     def _request(self, request: http1.Request, rest: bytes, refused: str) -> None:
-        self._noted = Request(request.host, request.port, request.method)
+        self._noted = NetworkRequested(host=request.host, port=request.port, method=request.method)
         if refused or self._budget.used_up:
             self._refuse(403, refused or self._spent())
             return
@@ -218,17 +221,39 @@ class Exchange:
         raise ClientGoneError
 
     def _note(self) -> None:
-        """Tell of the request, once."""
-        noted, self._noted = self._noted, None
-        if noted is not None:
-            self._tell(
-                replace(
-                    noted,
-                    sent=self._up.count if self._up else 0,
-                    received=self._down.count if self._down else 0,
-                    seconds=time.monotonic() - self._began,
-                )
-            )
+        """Tell of the request, once; of one that was reported already, only what is new."""
+        with self._telling:
+            noted, self._noted = self._noted, None
+            if noted is not None:
+                self._tell_news(noted)
+
+    def _tell_news(self, noted: NetworkRequested) -> None:
+        moved = (self._up.count if self._up else 0, self._down.count if self._down else 0)
+        if self._told is not None and moved == self._told and not noted.refused:
+            return
+        sent, received = self._told or (0, 0)
+        self._told = moved
+        seconds = time.monotonic() - self._began
+        self._tell(replace(noted, sent=moved[0] - sent, received=moved[1] - received, seconds=seconds))
+
+    @property
+    def moving(self) -> bool:
+        """Whether something that the program sent, if only that it closes its side, is not dealt with yet."""
+        up = self._up
+        if self._noted is None or up is None or up.ended:
+            return self._noted is not None
+        poll = select.poll()
+        try:
+            poll.register(self._client, select.POLLIN)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):  # it was closed meanwhile
+            return False
+
+    def report(self) -> None:
+        """Tell of a request that is under way what it moved so far."""
+        with self._telling:
+            if self._noted is not None and self._down is not None:
+                self._tell_news(replace(self._noted, open=True))
 
     def _linger(self) -> None:
         """Let the program read the answer: a connection that is closed with bytes unread takes it away from it."""

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actloop.executors.network.policy import NetworkPolicy
-    from actloop.executors.session import Request
+    from actloop.values.events import NetworkRequested
 
 MAX_CONNECTIONS = 64
 """Connections of one session that are served at once; the next ones wait, or are turned away."""
 
 _CLOSE_SECONDS = 1.0
+_SETTLE_SECONDS = 0.2
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -41,17 +42,32 @@ class SessionProxy:
         self._times = times or Times()
         self._budget = Budget(policy.budget)
         self._dialer = Dialer(policy, self._times.lookup, self._times.connect)
-        self._observer: Callable[[Request], None] | None = None
+        self._observer: Callable[[NetworkRequested], None] | None = None
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
         self._requests = 0
         self._active = 0
+        self._exchanges: set[Exchange] = set()
         self._sockets: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
 
-    def observe(self, observer: Callable[[Request], None]) -> None:
+    def observe(self, observer: Callable[[NetworkRequested], None]) -> None:
         """Have each request told as it ends, from a thread of the proxy's own; the latest observer alone is told."""
         self._observer = observer
+
+    def report(self) -> None:
+        """Have requests that are under way told with what they moved so far; waits a moment for those that just end."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while (under_way := self._under_way()) and time.monotonic() < until:
+            if not any(exchange.moving for exchange in under_way):
+                break
+            time.sleep(0.002)
+        for exchange in under_way:
+            exchange.report()
+
+    def _under_way(self) -> list[Exchange]:
+        with self._changed:
+            return list(self._exchanges)
 
     def listen(self, listener: socket.socket) -> None:
         """Take connections from a listening socket, which is the proxy's from now on; returns at once."""
@@ -137,11 +153,14 @@ class SessionProxy:
 
     def _exchange(self, connection: socket.socket) -> None:
         exchange = Exchange(connection, self._dialer, self._budget, self._times, self._watch, self._tell)
+        with self._changed:
+            self._exchanges.add(exchange)
         try:
             exchange.run(self._refusal())
         finally:
             with self._changed:
                 self._active -= 1
+                self._exchanges.discard(exchange)
                 if exchange.server is not None:
                     self._drop(exchange.server)
 
@@ -160,7 +179,7 @@ class SessionProxy:
                 self._requests > MAX_REQUESTS
             )
 
-    def _tell(self, request: Request) -> None:
+    def _tell(self, request: NetworkRequested) -> None:
         observer = self._observer
         if observer is None or self._requests > MAX_REQUESTS + 1:
             return
