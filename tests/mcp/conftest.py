@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.waiting import eventually, lives
 
 from mcp import StdioServerParameters
 
@@ -99,21 +100,9 @@ def await_port(port: int, process: subprocess.Popen[Any]) -> None:
     raise AssertionError("the server does not listen")
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def gone(pid: int) -> bool:
     """Wait until a process has ended."""
-    for _ in range(2000):
-        if not alive(pid):
-            return True
-        time.sleep(0.01)
-    return False
+    return eventually(lambda: not lives(pid), within=20)
 
 
 def held() -> tuple[int, set[str]]:

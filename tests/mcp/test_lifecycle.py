@@ -12,11 +12,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.waiting import lives
 
 from actloop.mcp.client import MCPClient
 from actloop.mcp.errors import MCPConnectionError, MCPTimeoutError
 
-from .conftest import HERE, SOURCE, alive, example_server, free_port, gone
+from .conftest import HERE, SOURCE, example_server, free_port, gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,8 @@ def test_nothing_is_left_of_a_stdio_server_and_its_children(raw: Callable[..., A
     with MCPClient(raw("children")) as tools:
         assert {tool.name: tool for tool in tools}["add"](1, 2) == "3"
         pids = [int(diary.wait_for("started")[0]), int(diary.wait_for("child")[0])]
-        assert all(alive(pid) for pid in pids)
-    assert all(gone(pid) for pid in pids)
+        assert all(map(lives, pids))
+    assert all(map(gone, pids))
 
 
 def test_a_server_that_does_not_want_to_end_is_killed(raw: Callable[..., Any], diary: Diary) -> None:

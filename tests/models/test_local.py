@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.waiting import lives
 
 from actloop.errors import AgentGenerationError, MissingExtraError
 from actloop.models.local import LocalModel
@@ -53,7 +54,7 @@ def model() -> Iterator[LocalModel]:
         yield model
         last = model.server_pid
     assert last
-    assert not is_running(last)
+    assert not lives(last)
 
 
 @pytest.fixture
@@ -66,13 +67,6 @@ def behind_http(model: LocalModel) -> Iterator[OpenAIModel]:
 
 def endpoint(model: LocalModel) -> tuple[str, str]:
     return model._endpoint()  # pyright: ignore[reportPrivateUsage]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
 
 
 def get(url: str, **headers: str) -> tuple[int, dict[str, str]]:
@@ -177,7 +171,7 @@ def test_models_of_the_same_settings_share_a_server(model: LocalModel) -> None:
     with LocalModel(temperature=0.7) as other:
         other.load()
         assert other.server_pid == model.server_pid
-    assert is_running(model.server_pid or 0)
+    assert lives(model.server_pid or 0)
 
 
 @pytest.mark.model
@@ -238,7 +232,7 @@ time.sleep(60)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as caller:
         assert caller.stdout
         pid = int(caller.stdout.readline())
-        assert is_running(pid)
+        assert lives(pid)
         caller.kill()
         caller.wait()
         wait_for_end(pid)

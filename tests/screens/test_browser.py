@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.waiting import eventually, lives
 
 from actloop import ActionStep, CodeAgent, ScriptedModel
 from actloop.screens.browser import PageWatch, browser_tools, run_webagent, web_agent
@@ -345,17 +346,7 @@ def test_no_browser_is_left_when_the_program_is_ended(site: Site, tmp_path: Path
         assert any(b"chrom" in path.read_bytes() for path in commands if path.exists())
         os.kill(process.pid, getattr(signal, signal_name))
         process.wait(60)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and any(_runs(pid) for pid in started):
-            time.sleep(0.1)
-        assert not [pid for pid in started if _runs(pid)]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+        assert eventually(lambda: not any(map(lives, started)))
 
 
 def test_a_missing_browser_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
