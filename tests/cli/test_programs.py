@@ -331,6 +331,17 @@ def test_a_tool_has_a_secret_and_nobody_else_sees_it(service: Service, own_tool:
     assert not [text for text in shown if VALUE in text]
 
 
+def test_files_whose_names_hold_a_secret_are_neither_kept_nor_named(service: Service, tmp_path: Path) -> None:
+    service.replies = [
+        program("open(TRACKER + '.txt', 'w').write('1'); open('a.txt', 'w').write('2')\nfinal_answer(1)")
+    ]
+    more = ["--sandbox-secret", "TRACKER", "--workspace", str(tmp_path), "--writable"]
+    done = actloop("t", *more, *service.options, TRACKER=VALUE)
+    assert "a.txt  text/plain, 1 byte" in done.stdout, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert VALUE not in done.stdout + done.stderr + actloop("show", "--json").stdout
+
+
 def test_a_secret_of_tools_is_not_in_the_sandbox(service: Service) -> None:
     service.replies = [program("final_answer(TRACKER)"), program("1")]
     done = actloop("t", "--secret", "TRACKER", "--max-steps", "1", *service.options, TRACKER=VALUE)

@@ -36,7 +36,7 @@ from actloop.guest.files import MAX_FILES
 from actloop.values.sizes import in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from actloop.executors.files.host_folder import Scan
     from actloop.executors.files.state import Ask
@@ -73,12 +73,16 @@ class Exchange:
         workspace: The folder.
         limit: Bytes of a message.
 
+    Attributes:
+        masked: Masks the secrets in a name.
+
     Raises:
         OSError: The folder is gone.
     """
 
     def __init__(self, workspace: Workspace, limit: int) -> None:
         self.workspace = workspace
+        self.masked: Callable[[str], str] = str
         most = min(MOST_AT_ONCE, max(limit, 1 << 16) // 4)
         self._shared = Shared(workspace, HostFolder(workspace.path), most)
         self._mark = ""
@@ -93,7 +97,20 @@ class Exchange:
     def notes(self) -> FileChanges:
         """What there is to tell, without looking."""
         refused, self._refused = self._refused, {}
-        return FileChanges(self.workspace.path, refused={shown(name): why for name, why in refused.items()})
+        return FileChanges(self.workspace.path, refused=self._shown(refused))
+
+    def _shown(self, refused: Mapping[str, str]) -> dict[str, str]:
+        """Reasons by names that are safe to show; a secret is masked before a long name is cut."""
+        secret = self._with_secrets(refused)
+        return {shown(secret.get(name, name)): why for name, why in refused.items()}
+
+    def _with_secrets(self, names: Iterable[str]) -> dict[str, str]:
+        """Names that hold a secret, with a mask in its place."""
+        names = list(names)
+        every = "\n".join(names)
+        if self.masked(every) == every:  # at once, since there may be thousands
+            return {}
+        return {name: masked for name in names if (masked := self.masked(name)) != name}
 
     # ---- to the sandbox
 
@@ -205,7 +222,7 @@ class Exchange:
             tuple(created.values()),
             tuple(changed.values()),
             tuple(name for name in (*first.deleted, *second.deleted) if name not in created),
-            {shown(name): why for name, why in news.items()},
+            self._shown(news),
         )
 
     async def _look(self, waiter: Waiter, ask: Ask) -> Taken:
@@ -265,6 +282,7 @@ class Exchange:
         total, count = sum(known.size for known in kept), len(kept)
         names = {folded(name): name for name in self._shared.known if name in entries}
         refused: set[str] = set()
+        secret = self._with_secrets(entries)
         wanted: dict[str, Entry] = {}
         for name in sorted(entries):
             entry = entries[name]
@@ -274,6 +292,8 @@ class Exchange:
             if self._is_known(name, entry) or self._may_be_known(name, entry):
                 continue
             why = KINDS[entry.kind] or unfit(name)
+            if not why and name in secret:
+                why = "its name holds a secret"
             if not why and name not in self._shared.known and names.setdefault(folded(name), name) != name:
                 why = f"its name differs from {names[folded(name)]!r} only in the case of its letters"
             known = self._shared.known.get(name)

@@ -117,9 +117,9 @@ class FallbackSession(Session):
         self._definitions.clear()
         await self._session.restore(snapshot, waiter)
 
-    async def take_files(self, waiter: Waiter) -> FileChanges | None:
+    async def take_files(self, waiter: Waiter, masked: Callable[[str], str] | None = None) -> FileChanges | None:
         """As in `Session`."""
-        return await self._session.take_files(waiter)
+        return await self._session.take_files(waiter, masked)
 
     def observe(self, observer: Callable[[NetworkRequested], None]) -> None:
         """As in `Session`."""

@@ -211,10 +211,11 @@ class GuestSession(Session):
                 self.close()
             self.exchange.note(error.message)
 
-    async def take_files(self, waiter: Waiter) -> FileChanges | None:
+    async def take_files(self, waiter: Waiter, masked: Callable[[str], str] | None = None) -> FileChanges | None:
         """As in `Session`."""
         if self.exchange is None or not self._alive:
             return None
+        self.exchange.masked = masked or str
         try:
             return await self.exchange.take(waiter, partial(self._ask_files, waiter))
         except ProtocolError as error:

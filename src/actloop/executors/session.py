@@ -196,8 +196,16 @@ class Session(ABC):
         """
         raise InterpreterError(f"Sessions of {type(self).__name__} cannot be restored from snapshots")
 
-    async def take_files(self, waiter: Waiter) -> FileChanges | None:  # noqa: ARG002
+    async def take_files(
+        self,
+        waiter: Waiter,  # noqa: ARG002
+        masked: Callable[[str], str] | None = None,  # noqa: ARG002
+    ) -> FileChanges | None:
         """Take over what programs made and changed in a workspace that they may write, between two snippets.
+
+        Args:
+            waiter: How to wait.
+            masked: Masks the secrets in a name. A file whose name holds one is not taken.
 
         Returns:
             What came of it, and what could not be taken over; None where there is nothing to take.

@@ -19,19 +19,8 @@ if TYPE_CHECKING:
 MODULES = (
     *("wire", "values", "encoders", "library_encoders", "dispatch", "encode"),
     *("decoders", "library_decoders", "decode", "framing"),
-    *(
-        "imports",
-        "interrupts",
-        "channel",
-        "plain",
-        "tools",
-        "streams",
-        "limits",
-        "read_only",
-        "files",
-        "hints",
-        "failures",
-    ),
+    *("imports", "interrupts", "channel", "plain", "tools", "streams", "limits"),
+    *("read_only", "files", "hints", "failures"),
     *("steps", "pickling", "snapshots", "multiplex", "keeper", "session"),
 )
 """What goes into the file, each module after those that it needs while it is loaded."""

@@ -186,7 +186,7 @@ class _Program:
         """Take over what the program did to the workspace. A sandbox that dies of being asked is lost."""
         if not session.alive:
             return ended
-        self.changes = await session.take_files(self._port)
+        self.changes = await session.take_files(self._port, self._run.vault.masked if self._run.vault else None)
         if session.alive or ended.failure is not None:
             return ended
         failure = GuestFailure("SandboxCrash", self.notice, hint=LOST, lost=True)
@@ -225,7 +225,7 @@ class _Program:
         try:
             await self._drain(session)
             await session.report(self._port)
-            self.changes = await session.take_files(self._port)
+            self.changes = await session.take_files(self._port, self._run.vault.masked if self._run.vault else None)
             if self.changes:
                 _note_files(self._run, self.changes)
         except BaseException:  # interrupted once more
