@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ IMAGE = "ACTLOOP_BENCH_IMAGE"
 """Environment variable with the image that containers are measured with; by default the one that tests make."""
 
 _LONGEST_REASON = 40
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What programs such as Deno colour their messages with."""
 
 GOALS = {"local.session": below(6), "local.snippet": below(0.15), "local.call": below(0.1)}
 FIGURES = (
@@ -65,7 +68,7 @@ def measure(side: Side, *, quick: bool) -> dict[str, Figure]:
 
 def _short(reason: str) -> str:
     """A reason that fits into the table."""
-    text = " ".join(reason.split())
+    text = " ".join(_COLOUR.sub("", reason).split())
     return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
 
 

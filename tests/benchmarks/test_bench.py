@@ -76,3 +76,10 @@ def test_rows_pair_figures_and_judge_goals() -> None:
     assert len({len(line) for line in table}) == 1
     assert "> 100" in table[2]
     assert "NO" in table[3]
+
+
+def test_a_reason_is_one_short_line_without_colours() -> None:
+    from benchmarks.cases.executors import _short  # pyright: ignore[reportPrivateUsage]
+
+    assert _short("fails:\n\x1b[0m\x1b[31merror\x1b[0m: no network") == "fails: error: no network"
+    assert len(_short("x" * 99)) == 40
