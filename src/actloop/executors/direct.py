@@ -109,7 +109,10 @@ class SessionExecutor(PythonExecutor):
         Raises:
             InterpreterError: It failed; the message is the traceback and a hint.
             SandboxUnavailableError: This machine cannot isolate code.
+            TypeError: It is no text.
         """
+        if not isinstance(code_action, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a program is a text (str); got {type(code_action).__name__}")
         with self._lock:
             return run_now(self._run(code_action))
 

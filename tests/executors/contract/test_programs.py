@@ -166,3 +166,12 @@ def test_limits_that_cannot_be_kept_are_refused(make: Callable[..., Any]) -> Non
             assert getattr(executor.limits, name) is None
             with pytest.raises(ValueError, match=name):
                 make(limits=limits)
+
+
+def test_what_is_no_program_is_refused_and_the_session_lives_on(make: Callable[..., Any]) -> None:
+    executor = make()
+    executor("x = 1")
+    for what in (5, None, b"1", ["1"]):
+        with pytest.raises(TypeError, match=f"a program is a text .*got {type(what).__name__}"):
+            executor(what)
+    assert executor("x").output == 1
