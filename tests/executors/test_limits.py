@@ -11,6 +11,7 @@ import pytest
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.unsafe import UnsafeInProcessExecutor
+from actloop.executors.wasm import WasmExecutor
 
 FIELDS = [item.name for item in dataclasses.fields(SandboxLimits)]
 SECONDS = ("wall", "cpu")
@@ -109,3 +110,24 @@ def test_files_in_memory_have_a_limit() -> None:
     with pytest.raises(ValueError, match="LocalPythonExecutor keeps files in memory: give a limit of disk"):
         LocalPythonExecutor(limits=SandboxLimits(disk=None))
     assert UnsafeInProcessExecutor(limits=SandboxLimits(disk=None)).limits.disk is None
+
+
+@pytest.mark.parametrize("seconds", [30, 30.0, 7, None])
+def test_seconds_that_are_given_replace_those_of_the_limits(seconds: float | None) -> None:
+    limits = SandboxLimits(wall=5)
+    assert LocalPythonExecutor(timeout_seconds=seconds, limits=limits).limits.wall == seconds
+    assert LocalPythonExecutor(timeout_seconds=seconds).limits.wall == seconds
+    assert LocalPythonExecutor(limits=limits).limits.wall == 5
+    assert LocalPythonExecutor().limits.wall == 30
+    unsaid = LocalPythonExecutor().timeout_seconds
+    assert LocalPythonExecutor(timeout_seconds=unsaid, limits=limits).limits.wall == 30
+
+
+@pytest.mark.parametrize("option", ["timeout", "timeout_seconds"])
+@pytest.mark.parametrize("seconds", [60, 30, None])
+def test_seconds_of_webassembly_replace_those_of_the_limits(option: str, seconds: float | None) -> None:
+    given: dict[str, Any] = {option: seconds}
+    limits = SandboxLimits(wall=5)
+    assert WasmExecutor(**given, limits=limits).limits.wall == seconds
+    assert WasmExecutor(**given).limits.wall == seconds
+    assert (WasmExecutor(limits=limits).timeout, WasmExecutor().timeout) == (5, 60)

@@ -37,6 +37,10 @@ MAX_EXECUTION_TIME_SECONDS = 30
 """Seconds that a program may run unless told otherwise."""
 
 
+class Unsaid(int):
+    """Seconds that hold where none were given: the same number, when it is given, is an `int` or a `float`."""
+
+
 NETWORK_BUDGET = 32 * 1024 * 1024
 """Bytes that a session may exchange with the hosts that it may reach, unless told otherwise."""
 
@@ -100,7 +104,7 @@ class GuestExecutor(SessionExecutor):
         additional_authorized_imports: Iterable[str] = (),
         max_print_outputs_length: int | None = None,
         additional_functions: dict[str, Callable[..., Any]] | None = None,
-        timeout_seconds: float | None = MAX_EXECUTION_TIME_SECONDS,
+        timeout_seconds: float | None = Unsaid(MAX_EXECUTION_TIME_SECONDS),
         limits: SandboxLimits | None = None,
         allow_hosts: Iterable[str] = (),
         network_budget: int | None = NETWORK_BUDGET,
@@ -112,11 +116,12 @@ class GuestExecutor(SessionExecutor):
         network_modules = NETWORK_MODULES if self.network is not None else ()
         self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *network_modules, *self.additional_authorized_imports})
         super().__init__(additional_functions)
+        said = not isinstance(timeout_seconds, Unsaid)
         if limits is None:
-            limits = SandboxLimits()
+            limits = SandboxLimits(wall=timeout_seconds if said else float(timeout_seconds))
         elif not isinstance(limits, SandboxLimits):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"limits must be SandboxLimits, such as SandboxLimits(wall=3); got {limits!r:.100}")
-        if timeout_seconds != MAX_EXECUTION_TIME_SECONDS:
+        elif said:
             limits = dataclasses.replace(limits, wall=timeout_seconds)
         if max_print_outputs_length is not None:
             limits = dataclasses.replace(limits, output=max_print_outputs_length)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
+from actloop.executors.base import Unsaid
 from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.wasm import assets, image, packages
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from actloop.executors.guest_session import GuestProcess
     from actloop.executors.wasm.process import DenoProcess
 
-_TIMEOUT = 60
+_TIMEOUT = Unsaid(60)
 """Seconds that a program may run unless told otherwise."""
 
 _LINUX = frozenset({"cpu"} if sys.platform == "linux" else ())
@@ -67,8 +68,7 @@ class WasmExecutor(RemotePythonExecutor):
                 f"deno_permissions={deno_permissions!r}: programs get no permission of Deno's, since each would hold "
                 "for all that a model writes. Give them a tool for what they need, or files with workspace="
             )
-        if "timeout_seconds" not in options and (timeout != _TIMEOUT or "limits" not in options):
-            options["timeout_seconds"] = timeout
+        options.setdefault("timeout_seconds", timeout)
         self.deno_path = deno_path
         self.deno_permissions: list[str] = []
         self._keep_spare = spare
