@@ -18,6 +18,7 @@ import pytest
 from tests.attacks.host import Host
 from tests.executors.contract.kit import EXECUTORS
 from tests.executors.driving import WAITER, Driver
+from tests.waiting import eventually
 
 from actloop.agents.code import CodeAgent
 from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
@@ -437,7 +438,4 @@ def test_nothing_is_left_of_a_paused_guest_when_its_host_is_killed() -> None:
         assert "T (stopped)" in Path(f"/proc/{guest}/status").read_text()
         host.send_signal(signal.SIGKILL)
         host.wait()
-        until = time.monotonic() + 20
-        while os.path.exists(f"/proc/{guest}") and time.monotonic() < until:
-            time.sleep(0.05)
-        assert not os.path.exists(f"/proc/{guest}")
+        assert eventually(lambda: not os.path.exists(f"/proc/{guest}"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from tests.executors.cloud.machines import Machine, processes_of
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,13 +113,8 @@ class Service:
 
     def wait_empty(self, timeout: float = 10.0) -> None:
         """Wait until every sandbox was removed and no process of any is left."""
-        until = time.monotonic() + timeout
-        while self.live() and time.monotonic() < until:
-            time.sleep(0.02)
-        assert self.live() == []
-        while (left := [pid for name in self.machines for pid in processes_of(name)]) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert left == []
+        assert eventually(lambda: not self.live(), timeout), self.live()
+        assert eventually(lambda: not any(map(processes_of, self.machines)), timeout)
 
     def asked(self, pattern: str) -> list[Recorded]:
         """The requests whose "METHOD /path" matches."""

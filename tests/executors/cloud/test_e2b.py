@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.cloud.service import Fault
+from tests.waiting import eventually
 
 from actloop import CodeAgent, E2BExecutor, LogLevel, RemotePythonExecutor, ScriptedModel
 from actloop.errors import SandboxUnavailableError
@@ -49,10 +50,7 @@ def test_the_service_is_asked_to_keep_a_sandbox_while_it_is_used(e2b: Cloud) -> 
     executor("x = 1")
     (name,) = e2b.service.until
     first = e2b.service.until[name]
-    until = time.monotonic() + 10
-    while e2b.service.until[name] <= first and time.monotonic() < until:
-        time.sleep(0.05)
-    assert e2b.service.until[name] > first
+    assert eventually(lambda: e2b.service.until[name] > first)
     executor.cleanup()
     e2b.service.wait_empty()
     asked = len(e2b.service.asked("POST /sandboxes/.*/timeout"))
@@ -111,9 +109,7 @@ def test_an_interrupt_while_a_sandbox_is_created_removes_it(e2b: Cloud) -> None:
     script = HOST.format(options=e2b.service.options)
     root = Path(__file__).parents[3]
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, cwd=root) as host:
-        until = time.monotonic() + 30
-        while not e2b.service.asked(e2b.create) and time.monotonic() < until:
-            time.sleep(0.02)
+        assert eventually(lambda: e2b.service.asked(e2b.create))
         host.send_signal(signal.SIGINT)
         _, said = host.communicate(timeout=30)
     assert b"KeyboardInterrupt" in said

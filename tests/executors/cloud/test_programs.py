@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.cloud.machines import processes_of
 from tests.executors.driving import WAITER, Driver
+from tests.waiting import eventually
 
 from actloop import CodeAgent, LogLevel, ScriptedModel, tool
 from actloop.errors import InterpreterError
@@ -271,10 +271,7 @@ def test_nothing_is_left_of_sessions_side_by_side(cloud: Cloud) -> None:
     for thread in threads:
         thread.join()
     cloud.close()
-    until = time.monotonic() + 10
-    while (left := _threads()) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert left == []
+    assert eventually(lambda: not _threads()), _threads()
 
 
 def _threads() -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.executors.cloud.service import Fault
 from tests.executors.driving import WAITER
+from tests.executors.lines import Lines
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 from actloop.executors.waiting import run_now
@@ -202,19 +203,6 @@ def test_pickles_are_refused(cloud: Cloud) -> None:
 # ---- packages
 
 
-class Log:
-    """A logger that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, *texts: Any, **_: Any) -> None:
-        self.lines += map(str, texts)
-
-    def log_error(self, text: str) -> None:
-        self.lines.append(text)
-
-
 def wheel(folder: Any) -> None:
     """A package of one module, as a wheel."""
     import zipfile
@@ -241,7 +229,7 @@ def image(cloud: Cloud, shared: Path) -> None:
 
 @pytest.mark.usefixtures("image")
 def test_packages_that_are_missing_are_installed_and_it_is_told(cloud: Cloud) -> None:
-    log = Log()
+    log = Lines()
     executor = cloud.make(["shrubbery", "json"], log)
     assert executor("import shrubbery\nshrubbery.NICE").output == "and not too expensive"
     assert any("shrubbery" in line for line in log.lines)
@@ -250,7 +238,7 @@ def test_packages_that_are_missing_are_installed_and_it_is_told(cloud: Cloud) ->
 @pytest.mark.usefixtures("image")
 def test_packages_that_cannot_be_had_are_named(cloud: Cloud) -> None:
     with pytest.raises(SandboxUnavailableError, match=r"(?s)pip could not install knights_who.*No matching") as caught:
-        cloud.make(["knights_who"], Log())("1")
+        cloud.make(["knights_who"], Lines())("1")
     assert cloud.kind.service in caught.value.message
     cloud.service.wait_empty()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from grpclib import Status
 from tests.executors.cloud_modal.server import TOKEN_SECRET, Fault
 from tests.executors.driving import WAITER, Driver
+from tests.waiting import eventually
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.modal import ModalExecutor
@@ -117,11 +117,7 @@ def test_an_option_that_the_service_does_not_know(make: Callable[..., ModalExecu
 def test_a_service_that_takes_too_long(make: Callable[..., ModalExecutor], account: Account) -> None:
     account.faults["SandboxCreateV2"] = Fault(delay=1.5, times=1)
     assert "in time" in refused(make(start_timeout=0.5))
-    until = time.monotonic() + 10
-    while not account.machines and time.monotonic() < until:
-        time.sleep(0.05)
-    while account.alive and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: account.machines and not account.alive)
     assert [machine.why_over for machine in account.machines] == ["terminated"]
 
 
@@ -210,9 +206,7 @@ def test_a_sandbox_that_cannot_be_ended_is_told_of(
         executor("1")
     assert REAPER.flush(20)
     assert re.search(r"sb-new-\d+ could not be removed", caplog.text)
-    until = time.monotonic() + 10
-    while account.alive and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: not account.alive)
     assert [machine.why_over for machine in account.machines] == ["idle"]
 
 

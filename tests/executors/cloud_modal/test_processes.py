@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.executors.cloud_modal.server import TOKEN_SECRET, Fault
+from tests.waiting import eventually
 
 from actloop.executors.modal import ModalExecutor
 
@@ -55,9 +56,7 @@ def ends(process: subprocess.Popen[str], within: float = 30.0) -> tuple[int, str
 
 def end_of(account: Account, within: float = 20.0) -> list[str]:
     """What ended the sandboxes."""
-    until = time.monotonic() + within
-    while account.alive and time.monotonic() < until:
-        time.sleep(0.02)
+    eventually(lambda: not account.alive, within)
     return [machine.why_over for machine in account.machines]
 
 
@@ -88,9 +87,7 @@ def test_ctrl_c_while_a_program_runs(server: ModalServer, account: Account) -> N
 def test_ctrl_c_while_a_sandbox_is_made(server: ModalServer, account: Account) -> None:
     account.faults["SandboxCreateV2"] = Fault(delay=3.0)
     process = started(server, OPENED)
-    until = time.monotonic() + 20
-    while "SandboxCreateV2" not in account.calls and time.monotonic() < until:
-        time.sleep(0.02)
+    assert eventually(lambda: "SandboxCreateV2" in account.calls)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     status, _output, errors = ends(process)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from modal_proto import api_pb2
 from tests.executors.cloud_modal.machines import processes_of
 from tests.executors.driving import WAITER, Driver
+from tests.waiting import eventually
 
 from actloop import CodeAgent, LogLevel, ScriptedModel, tool
 from actloop.executors.reaper import REAPER
@@ -78,11 +78,8 @@ def test_each_session_has_a_sandbox_of_its_own_that_ends_with_it(
     assert [driver.value(f"x = {number}\nx") for number, driver in enumerate(drivers)] == [0, 1]
     assert len(account.alive) == 2
     sessions[0].close()
-    until = time.monotonic() + 20
-    while (len(account.alive) > 1 or processes_of(account.machines[0].id)) and time.monotonic() < until:
-        time.sleep(0.01)
+    assert eventually(lambda: len(account.alive) == 1 and not processes_of(account.machines[0].id))
     assert [machine.why_over for machine in account.machines] == ["terminated", ""]
-    assert processes_of(account.machines[0].id) == []
     assert drivers[1].value("x") == 1
     sessions[1].close()
 

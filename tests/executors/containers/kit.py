@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "none")
 
 
-class Lines:
-    """A logger that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
-
-
 def api_errors() -> type[Exception]:
     from docker.errors import APIError  # pyright: ignore[reportMissingTypeStubs]
 

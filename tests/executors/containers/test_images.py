@@ -15,7 +15,8 @@ from actloop.errors import SandboxUnavailableError
 from actloop.executors.containers import images
 
 from ..engine import test_image as image_of_tests
-from .kit import Lines, api_errors, failing, needs_engine
+from ..lines import Lines
+from .kit import api_errors, failing, needs_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

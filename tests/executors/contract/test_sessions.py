@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.attacks.host import descendants
 from tests.executors.driving import WAITER, Driver
+from tests.waiting import eventually
 
 from actloop.executors.waiting import run_now
 
@@ -79,8 +79,6 @@ def test_nothing_is_left_of_many_sessions(subject: Subject, make: Callable[..., 
     def left() -> list[int]:
         return [subject.remains(), *(max(0, now - before) for now, before in zip(_held(), held, strict=True))]
 
-    until = time.monotonic() + 20
-    while any(left()) and time.monotonic() < until:
-        time.sleep(0.05)
+    eventually(lambda: not any(left()), within=20)
     assert left() == [0, 0, 0, 0]  # sandboxes, descriptors, threads, processes
     assert _memory() - memory < (4 << 20) + (subject.grows << 10) * sessions

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.driving import WAITER, Driver
+from tests.executors.lines import Lines
 
 from actloop.executors.fallback import FallbackExecutor
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.monty import MontyExecutor
 from actloop.executors.waiting import run_now
-
-from .kit import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from actloop.executors.session import Session, Snapshot, Waiter
 
 
-class Lines:
-    """A logger that keeps what is printed."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, text: str, **_: Any) -> None:
-        self.lines.append(text)
-
-
 class Absent(LocalPythonExecutor):
     """An executor that this machine does not have."""
 

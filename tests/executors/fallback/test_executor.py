@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.executors.driving import WAITER, Driver
+from tests.executors.lines import Lines
 
 from actloop.errors import InterpreterError, SandboxUnavailableError
 from actloop.executors.fallback import FallbackExecutor, fallback_executor
@@ -16,7 +17,7 @@ from actloop.executors.registry import make_executor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.waiting import run_now
 
-from .kit import Absent, Lines, Refusing, Told, agent_of, twice
+from .kit import Absent, Refusing, Told, agent_of, twice
 
 pytest.importorskip("pydantic_monty")
 pytestmark = pytest.mark.timeout(60)

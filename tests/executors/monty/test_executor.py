@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import pytest
 from tests.attacks.host import descendants
 from tests.executors.driving import WAITER, Driver
 from tests.executors.monty.helpers import twice
+from tests.waiting import eventually
 
 from actloop import CodeAgent, LogLevel, MissingExtraError, ScriptedModel, tool
 from actloop.errors import InterpreterError, SandboxUnavailableError
@@ -84,10 +84,7 @@ def test_workers_end_with_their_host(how: str) -> None:
             host.communicate(b"x", timeout=20)
             assert host.returncode == 0
         host.wait(20)
-        until = time.monotonic() + 20
-        while left := of_group(host.pid):
-            assert time.monotonic() < until, left
-            time.sleep(0.05)
+        assert eventually(lambda: not of_group(host.pid)), of_group(host.pid)
 
 
 def of_group(group: int) -> list[int]:
