@@ -41,10 +41,78 @@ def extended(data: bytes, kind: int, payload: bytes) -> bytes:
 
 @pytest.mark.parametrize("step", [1, 7, 100, 10_000])
 def test_a_hello_passes_when_it_is_whole(step: int) -> None:
-    data = hello("api.example.org") + b"and more"
+    data = hello("api.example.org") + record(b"\1", 20) + record(b"anything" * 2000, 23) * 3 + record(b"\2\x28", 21)
     checked = Hello("api.example.org", None)
     assert b"".join(checked.take(data[start : start + step]) for start in range(0, len(data), step)) == data
-    assert checked.take(b"anything") == b"anything"
+    assert checked.take(record(b"more", 23)[:6]) == record(b"more", 23)[:6]
+    assert checked.take(b"ore") == b"ore"
+
+
+def test_what_follows_a_hello_is_tls() -> None:
+    checked = Hello("api.example.org", None)
+    assert checked.take(hello("api.example.org") + record(b"x", 23))
+    with pytest.raises(NoTlsError, match="no TLS"):
+        checked.take(b"GET / HTTP/1.1")
+
+
+def first_passed() -> Hello:
+    checked = Hello("api.example.org", None)
+    assert checked.take(hello("api.example.org"))
+    return checked
+
+
+CHANGE = b"\x14\3\3\0\1\1"
+BETWEEN = {
+    "nothing": b"",
+    "a change of the cipher": CHANGE,
+    "early data, which a server skips": b"\x17\3\3\0\x20" + b"x" * 32,
+    "both": b"\x17\3\3\0\x20" + b"x" * 32 + CHANGE + b"\x17\3\3\0\x20" + b"x" * 32,
+    "another message": b"\x16\3\3\0\7\x10\0\0\3abc",
+    "half of another message": b"\x16\3\3\0\7\x10\xff\0\3abc" + CHANGE,
+    "nothing in a record": b"\x16\3\3\0\0",
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("step", [1, 50, 100_000])
+def test_a_second_hello_means_the_same_host(between: str, step: int) -> None:
+    """Domain fronting in the hello that answers a server which wants another key (HelloRetryRequest)."""
+    same, other = hello("api.example.org")[5:], hello("forbidden.internal")[5:]
+    pieces = [same[place : place + step] for place in range(0, len(same), step)]
+    data = BETWEEN[between] + b"".join(map(record, pieces))
+    assert first_passed().take(data) == data
+    checked = first_passed()
+    pieces = [other[place : place + step] for place in range(0, len(other), step)]
+    for passed in (BETWEEN[between], *map(record, pieces[:-1])):
+        assert checked.take(passed) == passed
+    assert checked.take(record(pieces[-1])[:-1]) == b""
+    with pytest.raises(ForbiddenAddressError, match=r"names 'forbidden\.internal'"):
+        checked.take(record(pieces[-1])[-1:])
+
+
+def test_a_second_hello_is_found_between_its_own_pieces_and_after_a_message() -> None:
+    other = hello("forbidden.internal")[5:]
+    for data in (
+        record(other[:3]) + CHANGE + record(b"x" * 20, 23) + record(other[3:]),
+        record(b"\x10\0\0\3abc" + other),
+        record(b"\x10\0") + record(b"\0\3abc" + other[:2]) + record(other[2:]),
+        record(hello("api.example.org")[5:] + other),
+    ):
+        with pytest.raises(ForbiddenAddressError, match=r"names 'forbidden\.internal'"):
+            first_passed().take(data)
+
+
+def test_encrypted_handshakes_pass() -> None:
+    """As TLS 1.2 sends them after the cipher was changed: they may begin with any byte."""
+    encrypted = [bytes([first]) + b"\xf3" * 39 for first in range(256)]
+    data = record(b"\x10\0\0\3abc") + CHANGE + b"".join(map(record, encrypted))
+    assert first_passed().take(data) == data
+    with pytest.raises(NoTlsError, match="too long"):
+        first_passed().take(record(b"\1\0\xff\xff" + b"x" * 10_000) * 2)
+
+
+def record(content: bytes, kind: int = 22) -> bytes:
+    return bytes([kind, 3, 3]) + len(content).to_bytes(2, "big") + content
 
 
 def test_a_hello_in_several_records_passes() -> None:
