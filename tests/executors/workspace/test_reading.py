@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ def test_a_folder_to_be_read_is_mounted_and_cannot_be_written(folder: Path) -> N
         assert executor.files == []
     (folder / "late.txt").unlink()
     assert contents(folder) == before
+
+
+def test_a_pipe_in_a_mounted_folder_cannot_be_written(folder: Path) -> None:
+    with LocalPythonExecutor(["os"], workspace=folder) as executor:
+        assert executor("1").output == 1
+        os.mkfifo(folder / "pipe")
+        (folder / "pipe").chmod(0o666)
+        reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            with pytest.raises(InterpreterError, match="PermissionError"):
+                executor("import os\nos.open('pipe', os.O_WRONLY | os.O_NONBLOCK)")
+        finally:
+            os.close(reader)
 
 
 def test_a_mounted_folder_shows_nothing_that_is_beside_it(folder: Path) -> None:
