@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from benchmarks.frameworks import Framework, Side
 
 NAMES = ("local", "monty", "wasm", "docker")
-"""Those that need no account of a service's."""
+SERVICES = ("e2b", "modal", "blaxel")
+"""Not measured: each session costs its user money, and most of its time is the network's."""
 
 THEIRS = {"local": "LocalPythonExecutor", "wasm": "WasmExecutor", "docker": "DockerExecutor"}
 IMAGE = "ACTLOOP_BENCH_IMAGE"
@@ -33,25 +34,40 @@ _LONGEST_REASON = 40
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """What programs such as Deno colour their messages with."""
 
-GOALS = {"local.session": below(6), "local.snippet": below(0.15), "local.call": below(0.1)}
+GOALS = {
+    "local.session": below(6),
+    "local.snippet": below(0.15),
+    "local.call": below(0.1),
+    "local.snapshot": below(5),
+    "local.restore": below(5),
+}
 FIGURES = (
     ("cold", "first session and its first snippet", "ms"),
     ("session", "further session and its first snippet", "ms"),
     ("snippet", "round trip of a snippet", "ms"),
     ("call", "round trip of a tool call from a snippet", "ms"),
     ("memory", "memory of a session", "MiB"),
+    ("snapshot", "snapshot of a small session", "ms"),
+    ("restore", "giving it to another session", "ms"),
 )
 LINES = tuple(
     Line(f"{name}.{key}", f"`{name}`: {what}", unit, GOALS.get(f"{name}.{key}"))
-    for name in NAMES
+    for name in (*NAMES, *SERVICES)
     for key, what, unit in FIGURES
 )
+
+SMALL = """
+import math
+numbers, names, found = list(range(100)), {"a": 1.5, "b": "text"}, None
+def area(radius): return math.pi * radius * radius
+"""
+"""What the session holds that a snapshot is taken of."""
 
 
 def measure(side: Side, *, quick: bool) -> dict[str, Figure]:
     """Times in milliseconds, memory in mebibytes; what cannot run here says why."""
     ours = framework(side)
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {f"{name}.cold": "needs an account" for name in SERVICES}
     for name in NAMES:
         make = _maker(ours, name)
         if isinstance(make, str):
@@ -131,7 +147,7 @@ def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str
         memory = (_memory(after) - held) / sessions if after - before else 0.0
         calls = f"for number in range({times}):\n    same(number)"
         call = median_seconds(lambda: first(calls), 5) / times
-        return {
+        return _snapshots(first, open_one(), times) | {
             "cold": cold * MILLI,
             "session": session * MILLI,
             "snippet": median_seconds(lambda: first("1"), times, warm_up=5) * MILLI,
@@ -142,6 +158,18 @@ def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str
         for executor in opened:
             if hasattr(executor, "cleanup"):
                 executor.cleanup()
+
+
+def _snapshots(first: Any, other: Any, times: int) -> dict[str, Figure]:
+    """The times of snapshots; none where there are no snapshots, as in theirs."""
+    if not hasattr(first, "snapshot"):
+        return {}
+    first(SMALL)
+    taken = first.snapshot()
+    return {
+        "snapshot": median_seconds(first.snapshot, times // 5, warm_up=2) * MILLI,
+        "restore": median_seconds(lambda: other.restore(taken), times // 5, warm_up=2) * MILLI,
+    }
 
 
 def _same(number: int) -> int:
