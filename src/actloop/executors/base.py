@@ -271,7 +271,7 @@ class GuestExecutor(SessionExecutor):
             if (full := none_left(error)) is not None:
                 raise full from error
             raise
-        session = GuestSession(process, self.limits, self.kind)
+        session = GuestSession(process, self.limits, self.kind, weakref.WeakMethod(self.open_session))
         try:
             await session.wait_ready(waiter)
             if self.workspace is not None and not config["workspace"]["mounted"]:

@@ -56,6 +56,13 @@ class Definitions:
             self.imports.pop(name, None)
             self.functions.pop(name, None)
 
+    def copy(self) -> Definitions:
+        """The same, for a session that goes its own way from here."""
+        other = Definitions()
+        other.imports, other.functions = self.imports.copy(), self.functions.copy()
+        other._unsettled = self._unsettled.copy()
+        return other
+
     def clear(self) -> None:
         """Take note that any name may have been bound to something else."""
         self.imports.clear()

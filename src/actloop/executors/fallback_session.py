@@ -117,6 +117,16 @@ class FallbackSession(Session):
         self._definitions.clear()
         await self._session.restore(snapshot, waiter)
 
+    async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:
+        """As in `Session`; it begins in the present executor, and goes on elsewhere on its own."""
+        inner = await self._session.fork(waiter, without=without)
+        other = FallbackSession(self._owner, self._place, inner)
+        other._tools = self._tools.copy()
+        other._definitions = self._definitions.copy()
+        other._definitions.forget(without)
+        other._note, other._reason, other._slow = self._note, self._reason, self._slow
+        return other
+
     async def take_files(self, waiter: Waiter, masked: Callable[[str], str] | None = None) -> FileChanges | None:
         """As in `Session`."""
         return await self._session.take_files(waiter, masked)

@@ -14,6 +14,7 @@ from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors import snapshots
 from actloop.executors.files.state import off_loop
+from actloop.executors.forks import forked
 from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actloop.executors.exchange import Exchange
+    from actloop.executors.forks import Opener
     from actloop.executors.network import SessionProxy
     from actloop.executors.protocol import Event
     from actloop.executors.session import RemoteTool, Snapshot, Waiter
@@ -94,10 +96,15 @@ class GuestSession(Session):
         process: The guest, just started.
         limits: What it is held to.
         kind: What kind of sandbox it is; snapshots are restored in their own kind only.
+        opener: Opens another session of the same executor, for `fork`.
     """
 
-    def __init__(self, process: GuestProcess, limits: SandboxLimits, kind: str = "") -> None:
+    def __init__(
+        self, process: GuestProcess, limits: SandboxLimits, kind: str = "", opener: Opener | None = None
+    ) -> None:
         self.limits = limits
+        self._opener = opener
+        self._tools: dict[str, RemoteTool] = {}
         self.kind = kind
         self.python = ""
         self._process = process
@@ -142,6 +149,7 @@ class GuestSession(Session):
     ) -> None:
         """As in `Session`."""
         with self._lock:
+            self._tools |= {tool.name: tool for tool in tools}
             frames = self._protocol.define(tools, {})
         for name, value in (variables or {}).items():
             frames.append(await waiter.compute(self._protocol.variable, name, value))
@@ -239,6 +247,10 @@ class GuestSession(Session):
     async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
         """As in `Session`."""
         await snapshots.give(self, snapshot, waiter)
+
+    async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:
+        """As in `Session`."""
+        return await forked(self, self._opener, self._tools.values(), waiter, without)
 
     async def ask(self, what: str, waiter: Waiter, **details: Any) -> Any:
         """Have the guest do something between two snippets; what it answers is untrusted.

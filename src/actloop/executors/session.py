@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.limits import SandboxLimits as SandboxLimits
 from actloop.executors.snapshots import Snapshot as Snapshot  # noqa: TC001 - its place is here
 
@@ -195,6 +195,24 @@ class Session(ABC):
             InterpreterError: The snapshot is of another kind or version, or damaged; or a snippet runs.
         """
         raise InterpreterError(f"Sessions of {type(self).__name__} cannot be restored from snapshots")
+
+    async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:  # noqa: ARG002
+        """A second session of the same executor, between two snippets, with the same tools and copies of the variables.
+
+        What is done in one of the two is not seen in the other. What a snapshot leaves out, the second one lacks. Of
+        files it has those of the workspace, and nobody observes its requests until `observe`. It is driven and closed
+        on its own.
+
+        Args:
+            waiter: How to wait.
+            without: Names of variables that are not wanted.
+
+        Raises:
+            UnsupportedError: Sessions of this kind cannot be forked, or the executor is gone.
+            InterpreterError: A snippet runs, or the variables cannot be taken.
+            SandboxUnavailableError: There is no second sandbox.
+        """
+        raise UnsupportedError(f"Sessions of {type(self).__name__} cannot be forked")
 
     async def take_files(
         self,

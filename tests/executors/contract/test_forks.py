@@ -1,4 +1,4 @@
-"""Forks: what is done in one of the two is not seen in the other, and neither ends what the other has."""
+"""Forks of sessions and executors: neither sees what is done in the other, or ends what the other has."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tests.executors.driving import WAITER, Driver
 
+from actloop.errors import InterpreterError
 from actloop.executors.reaper import REAPER
 from actloop.executors.registry import options_of
+from actloop.executors.session import Call, Finished
+from actloop.executors.waiting import run_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from actloop.executors.session import Session
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("snapshot")]
 
@@ -72,6 +78,74 @@ def kept_ready(executor: Any) -> list[bool]:
     pool = getattr(executor, "_pool", None)
     ready: list[Any] = [*([spare[1]] if spare is not None else []), *getattr(pool, "_ready", ())]
     return [process.alive for process in ready]
+
+
+@pytest.fixture
+def fork() -> Iterator[Callable[..., Driver]]:
+    """Forks a session: `fork(driver, **options)`."""
+    forks: list[Session] = []
+
+    def fork(driver: Driver, **options: Any) -> Driver:
+        forks.append(run_now(driver.session.fork(WAITER, **options)))
+        return Driver(forks[-1], **driver.tools)
+
+    yield fork
+    for session in forks:
+        session.close()
+
+
+def test_a_session_is_forked_to_try_an_alternative(
+    open_driver: Callable[..., Driver], fork: Callable[..., Driver]
+) -> None:
+    driver = open_driver()
+    driver.value("x = [1]\ny = {'same': x}\ndef grow(n):\n    x.append(n)\n    return x")
+    first, second = fork(driver), fork(driver)
+    assert first.value("grow(2)\ny['same']") == [1, 2]
+    assert second.value("grow(3)") == [1, 3]
+    of_first = fork(first)
+    driver.session.close()
+    assert of_first.value("grow(4)") == [1, 2, 4]
+    first.session.close()
+    assert (second.value("x"), of_first.value("x")) == ([1, 3], [1, 2, 4])
+
+
+def test_a_forked_session_has_the_tools_and_its_calls_come_to_whoever_drives_it(
+    open_driver: Callable[..., Driver],
+) -> None:
+    driver = open_driver(None, who=lambda: "first")
+    driver.value("def ask():\n    return who()")
+    other = run_now(driver.session.fork(WAITER))
+    try:
+        run_now(other.start("ask()", WAITER))
+        while not isinstance(call := run_now(other.receive(WAITER)), Call):
+            assert not isinstance(call, Finished)
+        run_now(other.answer(call.id, "second", WAITER))
+        while not isinstance(ended := run_now(other.receive(WAITER)), Finished):
+            pass
+    finally:
+        other.close()
+    assert (call.name, ended.output, driver.calls) == ("who", "second", [])
+    assert driver.value("ask()") == "first"
+
+
+def test_variables_that_are_not_wanted_are_not_in_a_fork(
+    open_driver: Callable[..., Driver], fork: Callable[..., Driver]
+) -> None:
+    driver = open_driver()
+    driver.value("kept, token = 1, 'secret'")
+    other = fork(driver, without=["token"])
+    assert other.value("kept") == 1
+    failed = other.run("assert token is not None")
+    assert failed.failure is not None
+    assert driver.value("token") == "secret"
+
+
+def test_a_session_is_not_forked_while_a_program_runs(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver(None, wait=lambda: 1)
+    run_now(driver.session.start("x = wait()\nx", WAITER))
+    with pytest.raises(InterpreterError):
+        run_now(driver.session.fork(WAITER))
+    assert driver.finish().output == 1
 
 
 def test_packages_of_one_are_not_those_of_the_other(make: Callable[..., Any]) -> None:

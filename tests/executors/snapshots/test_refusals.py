@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.executors.driving import WAITER, Driver
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.remote import RemotePythonExecutor
-from actloop.executors.session import Snapshot
+from actloop.executors.session import Session, Snapshot
 from actloop.executors.waiting import run_now
 
 if TYPE_CHECKING:
@@ -93,3 +93,14 @@ def test_a_subclass_is_of_its_base_class_kind_unless_that_has_none() -> None:
         pass
 
     assert (Mine.kind, Remote.kind, Another.kind) == ("local", "Remote", "Another")
+
+
+def test_a_session_that_cannot_be_forked_says_why() -> None:
+    kind = type("Plain", (Session,), dict.fromkeys(Session.__abstractmethods__))
+    with pytest.raises(UnsupportedError, match="Sessions of Plain cannot be forked"):
+        run_now(kind().fork(WAITER))
+    session = run_now(LocalPythonExecutor().open_session(WAITER))
+    with pytest.raises(UnsupportedError, match="keep the executor that opened it"):
+        run_now(session.fork(WAITER))
+    assert Driver(session).value("1") == 1
+    session.close()

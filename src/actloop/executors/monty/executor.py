@@ -101,7 +101,7 @@ class MontyExecutor(GuestExecutor):
 
     async def open_session(self, waiter: Waiter, snapshot: Snapshot | None = None) -> Session:
         """As in `GuestExecutor`."""
-        session = MontySession(self.limits)
+        session = MontySession(self.limits, weakref.WeakMethod(self.open_session))
         try:
             await session.wait_ready(waiter)
             if snapshot is not None:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
+from actloop.executors.forks import forked
 from actloop.executors.monty import failures, lacks, prelude
 from actloop.executors.monty.engine import Clock, Done, Engine
 from actloop.executors.monty.pool import Checkout
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic_monty import ResourceLimits
 
+    from actloop.executors.forks import Opener
     from actloop.executors.monty.source import Program
     from actloop.executors.session import RemoteTool, SandboxLimits, Waiter
 
@@ -55,10 +57,12 @@ class MontySession(Session):
 
     Args:
         limits: What it is held to.
+        opener: Opens another session of the same executor, for `fork`.
     """
 
-    def __init__(self, limits: SandboxLimits) -> None:
+    def __init__(self, limits: SandboxLimits, opener: Opener | None = None) -> None:
         self._limits = limits
+        self._opener = opener
         self._mark = f"\x1e{secrets.token_hex(8)} "
         self._codec = Codec(limits.value)
         self._lock = threading.RLock()
@@ -229,6 +233,10 @@ class MontySession(Session):
         self._feeds.clear()
         self._know(snapshot.names)
         await self.define(waiter, variables=kept)
+
+    async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:
+        """As in `Session`."""
+        return await forked(self, self._opener, self._tools.values(), waiter, without)
 
     async def _ask(self, job: Callable[[Checkout], Any], waiter: Waiter, what: str, *, deadly: bool = True) -> Any:
         """Have something done between two programs.
