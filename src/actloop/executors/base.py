@@ -222,7 +222,11 @@ class GuestExecutor(SessionExecutor):
             mounted = not self.workspace.writable and self.mounts_workspace()
             config["workspace"] = {"folder": self.workspace_folder, "mounted": mounted}
             config["workspace"]["writable"] = self.workspace.writable
-            config["workspace"] |= {"quota": self.workspace.quota, "files": MAX_FILES}
+            config["workspace"] |= {
+                "quota": self.workspace.quota,
+                "room": self.workspace.room,
+                "files": MAX_FILES,
+            }
         return self.spawn(config)
 
     async def _share_files(self, session: GuestSession, waiter: Waiter) -> None:

@@ -33,7 +33,6 @@ from actloop.executors.files.state import (
 )
 from actloop.executors.workspace import FileChanges
 from actloop.guest.files import MAX_FILES
-from actloop.values.sizes import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from actloop.executors.files.state import Ask
     from actloop.executors.session import Waiter
     from actloop.executors.workspace import Workspace
+
+_CUT = "it may be cut, since the sandbox's disk was full: make room and write it again"
 
 _LISTING = 60.0
 """Seconds that a sandbox may take to say which files it has."""
@@ -88,6 +89,7 @@ class Exchange:
         self._mark = ""
         self._refused: dict[str, str] = {}
         self._told: dict[str, str] = {}
+        self._cut: dict[str, Entry] = {}
         self._unkept: dict[str, Entry | None] = {}
 
     def note(self, problem: str) -> None:
@@ -231,6 +233,7 @@ class Exchange:
             return Taken()
         taken = Taken(looked=True)
         whole = entries.pop("", None) is None
+        await self._note_cut(entries, ask)
         wanted = self._wanted(entries, taken)
         if not whole:
             taken.refused[""] = f"the folder holds more than {MAX_FILES:,} files: only some were looked at"
@@ -241,6 +244,17 @@ class Exchange:
             await off_loop(waiter, partial(self._delete, gone, entries, taken))
         self._mark = "" if taken.passing else mark
         return taken
+
+    async def _note_cut(self, entries: dict[str, Entry], ask: Ask) -> None:
+        """Note files that were written when the sandbox's disk got full: they are not taken until written anew."""
+        self._cut = {name: cut for name, cut in self._cut.items() if name in entries}
+        new = {
+            name: entry
+            for name, entry in entries.items()
+            if entry.kind == "file" and not self._is_known(name, entry) and not self._is_cut(name, entry)
+        }
+        if new and await ask("is_full") is not False:
+            self._cut |= new
 
     async def _note_unkept(self, ask: Ask) -> None:
         """Note what programs did to a copy that is only to be read; the user's own files are given anew."""
@@ -299,7 +313,9 @@ class Exchange:
             known = self._shared.known.get(name)
             more = entry.size - (known.size if known is not None else 0)
             if not why and entry.kind == "file" and (not entry.digest or total + more > self.workspace.quota):
-                why = f"it does not fit: the folder takes {in_bytes(self.workspace.quota)} in all"
+                why = f"it does not fit: the folder takes {self.workspace.quota:,} bytes in all"
+            if not why and self._is_cut(name, entry):
+                why = _CUT
             if not why and known is None and count >= MAX_FILES:
                 why = f"it does not fit: the folder takes {MAX_FILES:,} files in all"
             if why:
@@ -313,6 +329,10 @@ class Exchange:
         for name in refused & entries.keys():
             entries[name] = Entry("refused", entries[name].size, entries[name].digest)
         return wanted
+
+    def _is_cut(self, name: str, entry: Entry) -> bool:
+        cut = self._cut.get(name)
+        return cut is not None and entry.size == cut.size and (entry.digest == cut.digest or not cut.digest)
 
     def _is_known(self, name: str, entry: Entry) -> bool:
         known = self._shared.known.get(name)

@@ -80,6 +80,11 @@ class Workspace:
         object.__setattr__(self, "writable", writable)
         object.__setattr__(self, "quota", quota)
 
+    @property
+    def room(self) -> int:
+        """Bytes that a sandbox has for the copy, where that is bounded: a file that does not fit is then seldom cut."""
+        return 2 * self.quota + (1 << 20)
+
     def can_mount(self, *, others: bool, doors: bool = False) -> bool:
         """Whether a sandbox is to mount it, rather than have it copied in.
 
@@ -128,7 +133,7 @@ class Workspace:
         except OSError as error:
             return f"The user's folder cannot be read now: {error.strerror or error}."
         may = (
-            f"You may change them and make new files there (at most {in_bytes(self.quota)} in all): what a program "
+            f"You may change them and make new files there (at most {self.quota:,} bytes in all): what a program "
             "leaves in the folder is given to the user."
             if self.writable
             else "They can only be read: keep what you make in variables, or in tempfile's folder."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from .read_only import ReadOnly
@@ -22,6 +22,7 @@ MAX_FILES = 10_000
 MAX_NESTING = 32
 """Parts that a name in the workspace may have."""
 
+_PAGE = 4096
 _HASHED_AT_ONCE = 1 << 20
 _SLICE = 16 << 20  # bytes that are read before the host hears again
 _RACY = 50_000_000  # nanoseconds by which a file's time may lag behind the clock
@@ -59,6 +60,7 @@ class Files:
                 "list_files": self._list,
                 "get_files": self._get,
                 "missing_files": self._missing,
+                "is_full": self._is_full,
                 "remove_files": self._remove,
             }
 
@@ -255,6 +257,20 @@ class Files:
                 return file.read(size)
         except OSError:
             return None
+
+    def _is_full(self, _details: dict[str, Any]) -> bool:
+        """Whether the disk takes nothing more, so that files may have been cut."""
+        import errno
+
+        path = self._path(".actloop-probe")
+        try:
+            with open(path, "xb", buffering=0) as file:
+                full = file.write(bytes(_PAGE)) < _PAGE
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        with suppress(OSError):
+            os.unlink(path)
+        return full
 
     def _missing(self, details: dict[str, Any]) -> list[str]:
         """Those of the given names that surely lead nowhere."""

@@ -121,16 +121,38 @@ def test_what_is_new_here_is_there_for_the_next_program(open_driver: Callable[..
 
 @pytest.mark.needs("quota")
 def test_no_more_is_taken_than_the_quota(make: Callable[..., Any], folder: Path) -> None:
-    executor = make(workspace=Workspace(folder, writable=True, quota=1 << 20))
-    told = ""
-    for name in ("a.bin", "b.bin"):
-        try:
-            told += executor(f"open({name!r}, 'wb').write(bytes(700_000))").logs
-        except InterpreterError as error:
-            told += str(error)
-    assert "b.bin: it does not fit" in told or "No space left" in told
-    assert (folder / "a.bin").stat().st_size == 700_000
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 1 << 20
+    executor = make(["os"], workspace=Workspace(folder, writable=True, quota=1 << 20))
+    assert executor("open('a.bin', 'wb').write(bytes(700_000))").logs == ""
+    told = executor("open('b.bin', 'wb').write(bytes(700_000))").logs
+    assert told == "Not kept of the folder: b.bin: it does not fit: the folder takes 1,048,576 bytes in all\n"
+    assert executor("import os\nos.remove('a.bin'); os.path.getsize('b.bin')").output == 700_000
+    assert [(file.name, file.size) for file in executor.files] == [("b.bin", 700_000)]
+    assert [path.name for path in folder.glob("*.bin")] == ["b.bin"]
+
+
+FILLS = """
+import os
+for name, size in (("z.bin", 2_500_000), ("b.bin", 900_000)):
+    try:
+        with open(name, "wb", buffering=0) as file:
+            while size > 0:
+                size -= file.write(bytes(min(size, 50_000)))
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.needs("quota")
+def test_a_file_that_was_cut_is_not_taken_as_if_it_were_whole(make: Callable[..., Any], folder: Path) -> None:
+    executor = make(["os"], workspace=Workspace(folder, writable=True, quota=1 << 20))
+    told = executor(FILLS).logs
+    assert "z.bin: it does not fit: the folder takes 1,048,576 bytes in all" in told
+    whole = (folder / "b.bin").exists()
+    assert ("No space left" in told) is ("b.bin: it may be cut" in told) is not whole
+    executor("os.remove('z.bin')")  # which makes room, but the other file no longer
+    assert (folder / "b.bin").exists() is whole
+    executor("open('b.bin', 'wb').write(bytes(900_000))")
+    assert (folder / "b.bin").stat().st_size == 900_000
 
 
 def test_no_name_leads_out_of_the_folder(make: Callable[..., Any], folder: Path) -> None:

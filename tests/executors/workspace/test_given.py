@@ -128,7 +128,7 @@ def test_the_model_is_told_of_the_folder(folder: Path) -> None:
     assert "\n" not in told
     told = Workspace(folder, writable=True, quota=5 << 20).instructions()
     assert "You may change them" in told
-    assert "5 MB" in told
+    assert "5,242,880 bytes in all" in told
     shutil.rmtree(folder)
     assert "cannot be read now" in Workspace.instructions(given_of(folder))
 

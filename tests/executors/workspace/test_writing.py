@@ -196,7 +196,7 @@ def test_nothing_is_left_of_a_copy(kind: type[Any], folder: Path) -> None:
         ("open('sale.csv')", True, "It holds 'sales.csv', 'sub'."),
         ("open('/data/sales.csv')", False, "The current folder is the user's. It holds 'sales.csv', 'sub'."),
         ("open('sales.csv', 'w')", False, "can only be read: keep what you make in variables"),
-        ("open('big', 'wb').write(bytes(2 << 20))", True, "takes at most 1,048,576 bytes in all"),
+        ("open('big', 'wb').write(bytes(4 << 20))", True, "takes at most 1,048,576 bytes in all"),
         ("import shutil", True, "use open(), pathlib, csv or zipfile for the files of the current folder"),
     ],
 )

@@ -187,17 +187,17 @@ def add_workspace(options: dict[str, Any], workspace: Mapping[str, Any], *, coun
 
     Args:
         options: Of the container; changed.
-        workspace: What the guest is told: `folder`, `mounted`, `quota`, `files`.
+        workspace: What the guest is told: `folder`, `mounted`, `room`, `files`.
         count_files: As for `hardened`.
     """
     if workspace["mounted"]:
         return
-    quota: int = workspace["quota"]
+    room: int = workspace["room"]
     files = 4 * int(workspace["files"]) if count_files else None
-    options["tmpfs"][workspace["folder"]] = tmpfs(2 * quota + (1 << 20), files)
+    options["tmpfs"][workspace["folder"]] = tmpfs(room, files)
     if "mem_limit" in options:
-        options["mem_limit"] += 2 * quota
-        options["memswap_limit"] += 2 * quota
+        options["mem_limit"] += room
+        options["memswap_limit"] += room
 
 
 FEWER_PROCESSES = (32_768, 8_192, 2_048, 512)

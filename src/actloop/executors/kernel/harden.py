@@ -141,7 +141,7 @@ def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
     Args:
         plan: What the zygote prepared.
         config: `limits` (memory, files, disk, processes; None for no limit, but of disk); `uid`, a user id for this
-            session alone, or 0; `workspace`, if it has one: `mounted` when it is a folder of the root, else `quota`
+            session alone, or 0; `workspace`, if it has one: `mounted` when it is a folder of the root, else `room`
             (bytes) and `files` (how many) of one that is filled later; `network`, the port of a proxy, if the plan has
             one.
         channel: The stream to the host, which is handed the proxy's socket on it.
@@ -154,7 +154,7 @@ def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
     """
     bounds: dict[str, Any] = config["limits"]
     workspace: dict[str, Any] = config.get("workspace") or {}
-    quota: int = 0 if workspace.get("mounted") else workspace.get("quota", 0)
+    room: int = 0 if workspace.get("mounted") else workspace.get("room", 0)
     port: int = config["network"] if plan.network else 0
     levels: list[Level] = [Level("process", applied=True)]
     without = plan.without
@@ -170,7 +170,7 @@ def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
             lambda: limits.apply(
                 memory=bounds["memory"],
                 files=bounds["files"],
-                disk=max(bounds["disk"], quota),
+                disk=max(bounds["disk"], room),
                 processes=bounds["processes"],
                 data_now=plan.data,
                 space_now=plan.space,
@@ -183,8 +183,8 @@ def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
         scratch = _attempt(
             levels, "scratch", without, lambda: _scratch(bounds["disk"], owner, possible=entered and not plan.root)
         )
-        if quota:
-            _workspace(quota, owner, workspace["files"], possible=scratch)
+        if room:
+            _workspace(room, owner, workspace["files"], possible=scratch)
         return entered, scratch
 
     if plan.user or plan.namespaces:
@@ -204,7 +204,7 @@ def confine(plan: Plan, config: dict[str, Any], channel: int) -> list[Level]:
     )
     folders = [namespaces.SCRATCH] if scratch else []
     os.chdir(folders[0] if folders else "/")
-    if quota:
+    if room:
         folders.append(namespaces.WORKSPACE)
     _no_privileges()
     files_closed = _attempt(levels, "landlock", without, lambda: _landlock(plan, folders, port)) or not plan.root
@@ -229,10 +229,10 @@ def _scratch(size: int, owner: int | None, *, possible: bool) -> None:
     namespaces.mount_own(namespaces.SCRATCH, size, owner)
 
 
-def _workspace(quota: int, owner: int | None, files: int, *, possible: bool) -> None:
+def _workspace(size: int, owner: int | None, files: int, *, possible: bool) -> None:
     if not possible:
         raise NotConfinedError("a workspace needs a mount namespace and a root of its own, which cannot be had here")
-    namespaces.mount_own(namespaces.WORKSPACE, quota, owner, files=files + 1)
+    namespaces.mount_own(namespaces.WORKSPACE, size, owner, files=4 * files)  # it is told which of them do not fit
 
 
 def _proxy(port: int, channel: int, *, possible: bool) -> None:

@@ -136,7 +136,8 @@ class DenoProcess:
     """
 
     def __init__(self, plan: Plan, config: Mapping[str, Any], limits: SandboxLimits) -> None:
-        task = {"make": False, "config": dict(config), "limits": {"disk": limits.disk, "files": limits.files}}
+        disk = (limits.disk or 0) + config.get("workspace", {}).get("room", 0)
+        task = {"make": False, "config": dict(config), "limits": {"disk": disk, "files": limits.files}}
         self.channel, other = socket.socketpair()
         try:
             self._child = subprocess.Popen(

@@ -142,17 +142,23 @@ function boundFiles(FS, { disk, files }) {
   const operations = MEMFS.ops_table.file.stream;
   const kept = total(FS);
   let used = 0;
+  const roomFor = (more) => {
+    if (used + more > disk) used = total(FS) - kept;
+    return disk - used;
+  };
   const reserve = (node, size) => {
     const more = size - node.usedBytes;
     if (more <= 0) return;
-    if (used + more > disk) used = total(FS) - kept;
-    if (used + more > disk) throw new FS.ErrnoError(FULL);
+    if (roomFor(more) < more) throw new FS.ErrnoError(FULL);
     used += more;
   };
   const { write } = operations;
   operations.write = (stream, buffer, offset, length, position, canOwn) => {
-    reserve(stream.node, position + length);
-    return write(stream, buffer, offset, length, position, canOwn);
+    const more = position + length - stream.node.usedBytes;
+    const over = Math.max(0, more - (more > 0 ? roomFor(more) : 0));
+    const fits = over < length ? length - over : length; // a disk that gets full takes what it can, and then nothing
+    reserve(stream.node, position + fits);
+    return write(stream, buffer, offset, fits, position, canOwn);
   };
   const { resizeFileStorage } = MEMFS;
   MEMFS.resizeFileStorage = (node, size) => {
