@@ -8,6 +8,7 @@ import keyword
 import secrets
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
@@ -77,10 +78,8 @@ class MontySession(Session):
         self._logs: list[str] = []
         self._timer: threading.Timer | None = None
         self._alive = True
-        self._engine = Engine(self._checkout)
-
-    def _checkout(self) -> Checkout:
-        return _fresh(self._monty_limits(), self._mark, self._limits.value)
+        # Nothing that the thread keeps may lead to the session: it ends when nobody else has it any more.
+        self._engine = Engine(partial(_fresh, self._monty_limits(), self._mark, limits.value))
 
     def _monty_limits(self) -> ResourceLimits:
         return {"max_memory": self._limits.memory, "max_feed_duration_secs": self._limits.wall}
