@@ -295,7 +295,16 @@ def is_dead(label: str) -> bool:
     place, _, pid = place.rpartition("/")
     if place != _here() or not pid.isdecimal() or not Path("/proc/self/stat").exists():
         return False
-    return _began(int(pid)) != rest
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it lives, and is another user's
+    except (OverflowError, ValueError):
+        return False  # no process has such a number
+    began = _began(int(pid))  # empty where the kernel hides other users' processes
+    return bool(began and rest) and began != rest
 
 
 _engines: dict[tuple[str | None, int], Engine] = {}
