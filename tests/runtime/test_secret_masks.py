@@ -130,7 +130,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "HTML": lambda s: f"<p>bad key {html.escape(s)}</p>",
     "HTML numbers": lambda s: "".join(f"&#{ord(one)};" for one in s),
     "HTML hexadecimal": lambda s: "".join(f"&#x{ord(one):X};" for one in s),
-    "JSON escapes alone": lambda s: "".join(f"\\u{ord(one):04X}" for one in s),
+    "JSON escapes alone": lambda s: "".join(f"\\u{unit:04X}" for unit in np.frombuffer(s.encode("utf-16-le"), "<u2")),
     "JSON in JSON": lambda s: json.dumps({"body": json.dumps({"k": s})}),
     "JSON in JSON in JSON": lambda s: json.dumps([json.dumps([json.dumps([s])])]),
     "repr of repr": lambda s: repr(ValueError(repr(ValueError(repr(s))))),
@@ -147,6 +147,17 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "base32": lambda s: base64.b32encode(b"ab" + s.encode()).decode(),
     "hex with colons": lambda s: s.encode().hex(":"),
     "hex with spaces": lambda s: s.encode().hex(" ").upper(),
+    "base64 of UTF-16 in big endian": lambda s: base64.b64encode(b"ab" + s.encode("utf-16-be")).decode(),
+    "HTML numbers with zeros": lambda s: "".join(f"&#{ord(one):08};" for one in s),
+    "HTML hexadecimal with zeros": lambda s: "".join(f"&#x{ord(one):08X};" for one in s),
+    "HTML numbers with many zeros": lambda s: "".join(f"&#{ord(one):05000};" for one in s[:1]) + s[1:],
+    "ASCII alone": ascii,
+    "ASCII alone, twice": lambda s: ascii(ascii(s)),
+    "Python's long escapes": lambda s: "".join(f"\\U{ord(one):08x}" for one in s),
+    "Python's long escapes twice": lambda s: repr("".join(f"\\U{ord(one):08X}" for one in s)),
+    "backslashes": lambda s: s.encode("ascii", "backslashreplace").decode(),
+    "names of characters": lambda s: s.encode("ascii", "namereplace").decode(),
+    "HTML entities alone": lambda s: s.encode("ascii", "xmlcharrefreplace").decode(),
     "bytes escaped": lambda s: "".join(f"\\x{byte:02x}" for byte in s.encode()),
     "lower case": str.lower,
     "upper case": str.upper,
@@ -154,7 +165,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("way", WRITTEN)
-@pytest.mark.parametrize("value", [TOKEN, PLAIN, "pass wörd & mörE"])
+@pytest.mark.parametrize("value", [TOKEN, PLAIN, "pass wörd & mörE", "kéy😀abcdefgh😁xyz"])
 def test_secrets_are_found_as_services_send_them(way: str, value: str) -> None:
     vault, text = Vault({"TOKEN": value}), WRITTEN[way](value)
     found = vault.masked(f"before {text} after \\n %41 &lt;")
@@ -171,6 +182,21 @@ def test_masking_never_raises_and_changes_nothing_else(before: str, way: str, af
     vault = Vault({"TOKEN": PLAIN})
     assert vault.masked(before) is before
     assert "[secret TOKEN]" in vault.masked(f"{before} {WRITTEN[way](PLAIN)} {after}")
+
+
+def test_escapes_that_stand_for_nothing_stay() -> None:
+    vault = Vault({"TOKEN": PLAIN})
+    for text in (
+        "\\N{NO SUCH NAME}",
+        "\\n{abc}",
+        "\\Uffffffff \\U00110000",
+        "&#0000000000;",
+        "&#x" + "0" * 9_000 + ";",
+    ):
+        assert vault.masked(text) is text
+        assert vault.masked(text + PLAIN[:4] + "\\x2d" + PLAIN[4:]) is not vault
+    found = vault.masked(b"\\\xffffffffff" + PLAIN.encode())
+    assert found == b"\\\xffffffffff[secret TOKEN]"
 
 
 class Hostile:
@@ -231,6 +257,9 @@ def test_numbers_are_looked_at_where_a_secret_is_one() -> None:
     assert pin.masked(numbers) is numbers
     assert pin.masked([*numbers, 123456789])[-1] == "[secret PIN]"
     assert pin.masked({"pin": 123456789.0}) == {"pin": "[secret PIN].0"}
+    assert Vault({"PIN": "00498765"}).masked([498765, "498765"]) == ["[secret PIN]"] * 2
+    assert Vault({"PIN": "+0498765.50"}).masked([498765.5]) == ["[secret PIN]"]
+    assert Vault({"PIN": "-1234567890123456789.5"}).masked([-1234567890123456789.5]) == ["-[secret PIN]"]
     assert isinstance(pin.masked(np.array([1, 123456789])), Opaque)
     array = np.arange(100.0)
     assert pin.masked(array) is array

@@ -6,12 +6,13 @@ import base64
 import html
 import json
 import re
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
+from actloop.values.secret_escapes import LEVELS, Undone, lowered, undone
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 SHORTEST = 6
 """Characters of a secret at least: a shorter one would be masked in the middle of ordinary words."""
@@ -19,17 +20,18 @@ SHORTEST = 6
 _LONG_LINE = 16
 """Characters from which on a line of a longer secret, such as a key in PEM, is masked by itself."""
 
-_LEVELS = 5
-"""Escaping within escaping that is undone: JSON as a text in JSON is two levels."""
+_ELLIPSIS = re.compile(rb"\.{3,}|\xe2\x80\xa6")
+"""Stands where text was cut."""
 
-_CUT = re.compile(rb"\s?\.\.\.")
-"""What follows text that was cut."""
+_DOTS = (b"...", "\u2026".encode())
+_GAPS = b" \t\r\n\"'`()[]{}<>"
+_WIDEST_GAP = 4
+"""Quotes, brackets and blanks that may stand between an ellipsis and what was cut."""
 
-_ESCAPED = re.compile(
-    rb"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u([0-9a-f]{4})|\\x([0-9a-f]{2})|%([0-9a-f]{2})"
-    rb"|\\([\"'\\/nrtbf])|&(#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});"
-)
-_LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+_LONGEST_CUT = 512
+"""Bytes up to which forms other than a secret itself are known by their beginnings and ends."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _SEPARATORS = b" \t\r\n\v\f:-"
 _BETWEEN = b"[" + re.escape(_SEPARATORS) + b"]*"
 
@@ -45,7 +47,7 @@ class Finder:
         secrets: The name and the value of each; several may have the same name.
     """
 
-    __slots__ = ("_compact", "_forms", "_masks", "_plain", "_raw", "numbers")
+    __slots__ = ("_compact", "_cuttable", "_forms", "_grams", "_masks", "_plain", "_raw", "numbers")
 
     def __init__(self, secrets: Iterable[tuple[str, str]]) -> None:
         known = list(dict.fromkeys(secrets))
@@ -66,6 +68,11 @@ class Finder:
             for form in _encoded(stripped):
                 forms.setdefault(form, mask)
                 compact.setdefault(form.translate(None, _SEPARATORS), mask)
+        self._cuttable = [(form, mask) for form, mask in forms.items() if len(form) <= _LONGEST_CUT or form in plain]
+        self._grams: frozenset[bytes] | None = None
+        """All runs of the fewest bytes in forms that may be cut; made when they are asked for first."""
+        for name, value in known:
+            mask, stripped = mask_of(name).encode(), value.strip()
             wide = _wide(stripped)
             forms |= {form.lower(): mask for form in wide if form.lower() not in forms}
             raw += zip((1, 2, 2, 4, 4), [stripped.encode("utf-8", "surrogatepass"), *wide], strict=True)
@@ -75,7 +82,7 @@ class Finder:
         self._raw = raw
         names = b"|".join(re.escape(mask_of(name).encode()) for name, _ in known)
         self._masks = re.compile(names, re.IGNORECASE)
-        self.numbers = any(re.fullmatch(r"[+-]?\d+(\.\d+)?", value.strip()) for _, value in known)
+        self.numbers = any(_NUMBER.fullmatch(value.strip()) for _, value in known)
         """Whether a number may be a secret."""
 
     def __bool__(self) -> bool:
@@ -113,53 +120,95 @@ class Finder:
         return any(form in data for size, form in self._raw if width in (0, size))
 
     def _masked(self, data: bytes, *, piece: bool = False) -> bytes:
-        low = data.lower()
-        if spans := self._merged(data, [*_spans(low, self._forms), *self._cut(low, piece=piece)]):
+        low = lowered(data)
+        if spans := self._merged(
+            data, [*_spans(low, self._forms), *self._cut(low), *(self._halves(low) if piece else ())]
+        ):
             data = _replaced(data, spans)
-            low = data.lower()
-        views = _undone(low)
-        within = any(_any(view, self._forms) for view in views)
+            low = lowered(data)
+        views = undone(low)
+        within = any(_any(view, self._forms) or self._cut(view) for view in views)
         if within and (spans := self._merged(data, self._escaped(low))):
             data = _replaced(data, spans)
-            views = _undone(data.lower())
-        deepest = views[-1] if views else data.lower()
+            views = undone(lowered(data))
+        deepest = views[-1] if views else lowered(data)
         compact = deepest.translate(None, _SEPARATORS)
         if len(compact) == len(deepest):
             return data
         apart = [(form, mask) for form, mask in self._compact if form in compact]
-        if apart and (spans := self._merged(data, _spans_apart(data.lower(), apart, len(views)))):
+        if apart and (spans := self._merged(data, _spans_apart(lowered(data), apart, len(views)))):
             data = _replaced(data, spans)
         return data
 
     def _escaped(self, low: bytes) -> list[Span]:
         """Where secrets are in what is left when escapes are undone."""
         spans: list[Span] = []
-        back: list[_Undone] = []
-        for _ in range(_LEVELS):
-            level = _Undone(low)
+        back: list[Undone] = []
+        for _ in range(LEVELS):
+            level = Undone(low)
             if not level.starts:
                 break
             low = level.data
             back.append(level)
-            spans += [_before(span, back) for span in _spans(low, self._forms)]
+            spans += [_before(span, back) for span in (*_spans(low, self._forms), *self._cut(low))]
         return spans
 
-    def _cut(self, low: bytes, *, piece: bool) -> list[Span]:
-        """Where the text ends in the middle of a secret: before an ellipsis, or at the ends of a piece."""
+    def _cut(self, low: bytes) -> list[Span]:
+        """Where the beginning of a secret stands before an ellipsis, or its end after one."""
+        if not any(dots in low for dots in _DOTS):
+            return []
+        if self._grams is None:
+            self._grams = frozenset(
+                form[place : place + SHORTEST]
+                for form, _ in self._cuttable
+                for place in range(len(form) - SHORTEST + 1)
+            )
+        spans: list[Span] = []
+        for dots in _ELLIPSIS.finditer(low):
+            end = dots.start()
+            for _ in range(_WIDEST_GAP + 1):
+                if low[max(end - SHORTEST, 0) : end] in self._grams:
+                    spans += self._beginnings(low, end)
+                if not end or low[end - 1] not in _GAPS:
+                    break
+                end -= 1
+            start = dots.end()
+            for _ in range(_WIDEST_GAP + 1):
+                if low[start : start + SHORTEST] in self._grams:
+                    spans += self._ends(low, start)
+                if low[start : start + 1] not in _GAPS:
+                    break
+                start += 1
+        return spans
+
+    def _beginnings(self, low: bytes, end: int) -> Iterator[Span]:
+        """Beginnings of secrets that end at a place."""
+        for form, mask in self._cuttable:
+            first = max(end - len(form) + 1, 0)
+            for place in _places(form[: _least(form)], low[first:end]):
+                if form.startswith(low[first + place : end]):
+                    yield first + place, end, mask
+                    break
+
+    def _ends(self, low: bytes, start: int) -> Iterator[Span]:
+        """Ends of secrets that begin at a place."""
+        for form, mask in self._cuttable:
+            window, last = low[start : start + len(form) - 1], form[-_least(form) :]
+            ends = [place + len(last) for place in _places(last, window)]
+            end = next((end for end in reversed(ends) if form.endswith(window[:end])), 0)
+            if end:
+                yield start, start + end, mask
+
+    def _halves(self, low: bytes) -> list[Span]:
+        """Where a piece begins or ends in the middle of a secret."""
         spans: list[Span] = []
         for form, mask in self._plain:
-            least = max(SHORTEST, min(len(form) // 4, 12))
             half = max(SHORTEST, (len(form) + 1) // 2)
-            place = low.find(form[:least])
-            while place >= 0:
-                end = place + least
-                while end < len(low) and end - place < len(form) and low[end] == form[end - place]:
-                    end += 1
-                at_end = piece and end == len(low) and end - place >= half
-                if end - place < len(form) and (at_end or _CUT.match(low, end)):
-                    spans.append((place, end, mask))
-                place = low.find(form[:least], place + 1)
-            if piece and form[-half:] in low[: len(form)]:
+            for place in _places(form[:half], low, max(len(low) - len(form), 0)):
+                if form.startswith(low[place:]):
+                    spans.append((place, len(low), mask))
+                    break
+            if form[-half:] in low[: len(form)]:
                 ends = low.find(form[-half:]) + half
                 if form.endswith(low[:ends]):
                     spans.append((0, ends, mask))
@@ -186,17 +235,50 @@ def mask_of(name: str) -> str:
     return f"[secret {name}]"
 
 
+def _least(form: bytes) -> int:
+    """How many bytes at an end of a form tell that it was cut."""
+    return max(SHORTEST, min(len(form) // 4, 10))
+
+
+def _places(part: bytes, data: bytes, start: int = 0) -> Iterator[int]:
+    place = data.find(part, start)
+    while place >= 0:
+        yield place
+        place = data.find(part, place + 1)
+
+
+def _numbers(value: str) -> set[str]:
+    """How the number that a secret is may be shown; nothing where it is none."""
+    if not _NUMBER.fullmatch(value):
+        return set()
+    digits = value.lstrip("+-").lstrip("0")
+    shown = {digits, digits.rstrip("0") if "." in digits else digits}
+    number = repr(float(value))
+    return shown | ({number.lstrip("-")} if "e" in number or "." in digits else set())
+
+
 def _written(value: str) -> set[bytes]:
     """How a secret is written as text: itself, and escaped in one of the usual ways."""
     forms = {value, value.lower(), value.upper(), value.replace(" ", "+"), html.escape(value)}
-    forms |= {repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms |= {
+        repr(value)[1:-1],
+        ascii(value)[1:-1],
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+    }
     raw = value.encode("utf-8", "surrogatepass")
-    forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw), repr(raw)[2:-1]}
+    forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw), repr(raw)[2:-1], *_numbers(value)}
     if re.fullmatch(r"[0-9a-fA-F-]{32,}", value):
         forms.add(value.replace("-", ""))  # an identifier such as a UUID
     low = {form.encode("utf-8", "surrogatepass").lower() for form in forms}
-    low |= set(_undone(raw.lower())[-1:])
+    low |= set(undone(lowered(raw))[-1:])
+    low |= {_narrow(text).lower() for text in (value, value.lower(), value.upper())}
     return {form for form in low if len(form) >= SHORTEST}
+
+
+def _narrow(value: str) -> bytes:
+    r"""A secret of whose characters those of Latin-1 are one byte each: `\xe9` in a text of Python's is a character."""
+    return b"".join(one.encode("latin-1" if one <= "\xff" else "utf-8", "surrogatepass") for one in value)
 
 
 def _encoded(value: str) -> set[bytes]:
@@ -204,7 +286,9 @@ def _encoded(value: str) -> set[bytes]:
     raw = value.encode("utf-8", "surrogatepass")
     once = _in_base64(raw)
     twice = {form for text in _aligned(raw, base64.b64encode, 6) for form in _aligned(text, base64.b64encode, 6)}
-    wide = _in_base64(value.encode("utf-16-le", "surrogatepass"))
+    # Of a text in ASCII the two orders are one: a zero more at an end is no part of it.
+    orders = {value.encode(f"utf-16-{order}", "surrogatepass").strip(b"\0") for order in ("le", "be")}
+    wide = {form for order in orders for form in _in_base64(order)}
     forms = {raw.hex().encode(), *once, *twice, *wide, *_aligned(raw, base64.b32encode, 5)}
     return {form.lower() for form in forms if len(form) > SHORTEST}
 
@@ -258,67 +342,7 @@ def _replaced(data: bytes, spans: list[Span]) -> bytes:
     return b"".join([*parts, data[done:]])
 
 
-def _unescape(found: re.Match[bytes]) -> bytes:
-    """What an escape stands for; in lower case, as everything that is looked at here."""
-    high, low, unit, byte, percent, letter, entity = found.groups()
-    if high:
-        return bytes.fromhex((high + low).decode()).decode("utf-16-be").encode().lower()
-    if unit:
-        return chr(int(unit, 16)).encode("utf-8", "surrogatepass").lower()
-    if byte or percent:
-        return bytes([int(byte or percent, 16)]).lower()
-    if letter:
-        return _LETTERS.get(letter, letter)
-    return html.unescape(f"&{entity.decode()};").encode("utf-8", "surrogatepass").lower()
-
-
-def _undone(low: bytes) -> list[bytes]:
-    """What is left when escapes are undone, once, twice...; nothing where there are none."""
-    views: list[bytes] = []
-    for _ in range(_LEVELS):
-        if not (b"\\" in low or b"%" in low or b"&" in low):
-            break
-        after = _ESCAPED.sub(_unescape, low)
-        if after == low:
-            break
-        views.append(after)
-        low = after
-    return views
-
-
-class _Undone:
-    """Some bytes with one level of escapes undone, and where each part was before."""
-
-    def __init__(self, low: bytes) -> None:
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self._was: list[tuple[int, int]] = []
-        parts: list[bytes] = []
-        size = done = 0
-        for found in _ESCAPED.finditer(low):
-            letters = _unescape(found)
-            if letters == found[0]:
-                continue
-            parts += [low[done : found.start()], letters]
-            size += found.start() - done
-            self.starts.append(size)
-            size += len(letters)
-            self.ends.append(size)
-            self._was.append(found.span())
-            done = found.end()
-        self.data = b"".join([*parts, low[done:]]) if parts else low
-
-    def before(self, place: int, *, end: bool) -> int:
-        """Where a place was; the end of a span is that of the escape that its last byte comes from."""
-        index = bisect_right(self.starts, place - 1 if end else place) - 1
-        if index < 0:
-            return place
-        if (place <= self.ends[index]) if end else (place < self.ends[index]):
-            return self._was[index][1] if end else self._was[index][0]
-        return self._was[index][1] + place - self.ends[index]
-
-
-def _before(span: Span, levels: list[_Undone]) -> Span:
+def _before(span: Span, levels: list[Undone]) -> Span:
     start, end, mask = span
     for level in reversed(levels):
         start, end = level.before(start, end=False), level.before(end, end=True)
@@ -327,9 +351,9 @@ def _before(span: Span, levels: list[_Undone]) -> Span:
 
 def _spans_apart(low: bytes, forms: list[tuple[bytes, bytes]], levels: int) -> list[Span]:
     """Where encoded secrets are whose characters are set apart, by line breaks or colons."""
-    back: list[_Undone] = []
+    back: list[Undone] = []
     for _ in range(levels):
-        back.append(_Undone(low))
+        back.append(Undone(low))
         low = back[-1].data
     spans: list[Span] = []
     for form, mask in forms:

@@ -1,0 +1,68 @@
+"""Attacks on the masking of secrets in texts that were cut: what is left of a secret is masked as well."""
+
+from __future__ import annotations
+
+import base64
+import json
+import reprlib
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actloop.values.secrets import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOKEN = "Zq7-NqVwTf3dLx9mRk2sHb6cYp8gJv4nWe1uAo5iKt0zQXyP/SlDM+5ytbxAk7jqevt0ML"
+ODD = "kéy😀\"quoted\" & 'ticked' \\ back, mörE of it, and still more"
+KEY = "\n".join(["-----BEGIN PRIVATE KEY-----", *(base64.b64encode(bytes([9 * n] * 48)).decode() for n in range(20))])
+
+
+def pieces(text: str, longest: int) -> set[str]:
+    """The ends of a text, and what is between, in pieces of some characters."""
+    return {text[place : place + longest] for place in range(len(text) - longest + 1)}
+
+
+CUTS: dict[str, Callable[[str], str]] = {
+    "reprlib": reprlib.repr,
+    "reprlib in a list": lambda s: reprlib.repr([s, {s: 1}]),
+    "a beginning": lambda s: f"got {s[:40]}...",
+    "a beginning in quotes": lambda s: f"got {s[:40]!r}... (100 characters)",
+    "a beginning and one character": lambda s: f"got {s[:40]}\u2026",
+    "a beginning in JSON": lambda s: json.dumps(f"got {s[:40]}\u2026"),
+    "a beginning in brackets": lambda s: f"got ['{s[:40]}'] [...]",
+    "an end": lambda s: f"...{s[-40:]}",
+    "an end in quotes": lambda s: f"[...] '{s[-40:]}'",
+    "an end after one character": lambda s: f"\u2026{s[-40:]} was it",
+    "words": lambda s: textwrap.shorten("the key is " + " ".join([s] * 10), 50 + len(s)),
+    "the middle left out": lambda s: f"key {s[:20]}\n[... 1,000 characters left out ...]\n{s[-20:]}",
+    "bytes": lambda s: reprlib.repr(s.encode()),
+    "hexadecimal": lambda s: reprlib.repr(s.encode().hex()),
+    "base64": lambda s: f"{base64.b64encode(s.encode()).decode()[:40]}...",
+}
+
+
+@pytest.mark.parametrize("way", CUTS)
+@pytest.mark.parametrize("value", [TOKEN, ODD])
+def test_what_a_cut_leaves_of_a_secret_is_masked(way: str, value: str) -> None:
+    shown = Vault({"TOKEN": value}).masked(f"before {CUTS[way](value)} after")
+    assert "[secret TOKEN]" in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+    for piece in pieces(value, 8) | pieces(repr(value.encode()), 12) | pieces(value.encode().hex(), 16):
+        assert piece not in shown
+
+
+def test_a_line_of_a_long_secret_that_was_cut_is_masked() -> None:
+    line = KEY.splitlines()[5]
+    assert Vault({"KEY": KEY}).masked(f"bad line {line[:30]}...{line[-20:]}") == "bad line [secret KEY]...[secret KEY]"
+
+
+@pytest.mark.parametrize(
+    "text", ["...", "a... b...", "\u2026" * 50, "Zq7-...L0", "...M", "Zq7-NqVwTf3dLx9m", "...'\"[("]
+)
+def test_other_ellipses_stay(text: str) -> None:
+    vault: Any = Vault({"TOKEN": TOKEN, "ODD": ODD, "KEY": KEY})
+    assert vault.masked(text) is text
