@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,27 @@ def test_imports_run_one_way(path: Path) -> None:
         assert RANK[other] <= RANK[own], f"{path} imports upwards: actloop.{other}"
         if at_load and own in ("ui", "journal", "memory"):
             assert RANK[other] < RANK[own], f"{path} imports its neighbour actloop.{other}"
+
+
+def test_executors_know_each_other_one_way() -> None:
+    """Also for types only: whoever reads one module need not read those that build upon it."""
+    folder = PACKAGE / "executors"
+    names = {
+        path: ".".join(("actloop", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in folder.rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): path for path, name in names.items()}
+    known: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        within = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+        known[name] = ((within | {node.module or "" for node in imports}) & modules.keys()) - {
+            name,
+            "actloop.executors",
+        }
+        if path.stem != "__init__":
+            packages = {module for module in known[name] if any(one.startswith(f"{module}.") for one in known[name])}
+            known[name] -= packages
+    list(TopologicalSorter(known).static_order())  # an error names a circle
 
 
 def test_the_loop_knows_no_concrete_part() -> None:

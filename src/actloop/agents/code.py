@@ -9,6 +9,7 @@ from actloop.agents.checks import check_options, checked_names
 from actloop.agents.overrides import conversation
 from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.executors import registry
+from actloop.executors.hosts import checked_hosts
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.loop import wording
 from actloop.loop.code import CodeTask, code_loop, code_step
@@ -108,7 +109,7 @@ class CodeAgent(MultiStepAgent):
         if executor is not None and (self.executor_kwargs or self.executor_type != "local"):
             raise ValueError("executor= contradicts executor_type= and executor_kwargs=, which make one: leave one out")
         self.workspace = workspace
-        self.allow_hosts = registry.checked_hosts(allow_hosts)
+        self.allow_hosts = checked_hosts(allow_hosts)
         self.python_executor = executor if executor is not None else self.create_python_executor()
         if "*" in self.additional_authorized_imports:
             self.logger.log(

@@ -19,7 +19,7 @@ from actloop.executors.direct import (
     call_on_host as call_on_host,
 )
 from actloop.executors.guest_session import GuestProcess, GuestSession
-from actloop.executors.registry import checked_hosts
+from actloop.executors.hosts import NETWORK_BUDGET, checked_hosts
 from actloop.executors.session import SandboxLimits
 from actloop.executors.workspace import as_workspace
 from actloop.guest import BASE_BUILTIN_MODULES
@@ -40,9 +40,6 @@ MAX_EXECUTION_TIME_SECONDS = 30
 class Unsaid(int):
     """Seconds that hold where none were given: the same number, when it is given, is an `int` or a `float`."""
 
-
-NETWORK_BUDGET = 32 * 1024 * 1024
-"""Bytes that a session may exchange with the hosts that it may reach, unless told otherwise."""
 
 PROXY_PORT = 3128
 """The port of the sandbox's own loopback interface on which programs find the proxy."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError, UnsupportedError
+from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
 from actloop.executors.direct import SessionExecutor
 from actloop.executors.fallback_session import FallbackSession
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from actloop.executors.session import Session, Snapshot, Waiter
 
@@ -108,7 +108,7 @@ class FallbackExecutor(SessionExecutor):
                 return place, session
             self._pass_over(type(executor).__name__, reason)
             reasons.append(f"{type(executor).__name__}: {reason}")
-        raise _none_left(reasons)
+        raise none_left(reasons)
 
     def _pass_over(self, name: str, reason: str) -> None:
         if self.passed_over.get(name) != reason:
@@ -133,63 +133,6 @@ class FallbackExecutor(SessionExecutor):
                 executor.cleanup()
 
 
-def _none_left(reasons: list[str]) -> SandboxUnavailableError:
+def none_left(reasons: list[str]) -> SandboxUnavailableError:
+    """The error to raise when each of several was passed over, with the reason for each."""
     return SandboxUnavailableError("None of the executors is available here. " + " ".join(reasons))
-
-
-def fallback_executor(
-    names: list[str], imports: list[str], logger: Any, options: Mapping[str, Any]
-) -> FallbackExecutor:
-    """An executor of several, by their names.
-
-    Args:
-        names: In the order in which they are tried.
-        imports: Modules that programs may import; an executor that has no others than its own is not asked for them.
-        logger: Prints what happens.
-        options: Keyword arguments; each class gets those that it knows, and those under its name. One that cannot keep
-            what is asked of it, such as a workspace, is passed over.
-
-    Raises:
-        ValueError: One of the names is not known, there are none, or an option has a wrong value.
-        TypeError: None of the classes knows an option, or one does not know an option of its own.
-        SandboxUnavailableError: None of them can keep what is asked.
-    """
-    from actloop.executors import registry
-
-    classes: dict[str, Any] = {name: registry.executor_class(name) for name in names}
-    shared, own = registry.split_options(names, options)
-    for name, given in own.items():
-        registry.check_options(classes[name], given)
-    known = {name: registry.options_of(made) for name, made in classes.items()}
-    anything = {name for name, kind in classes.items() if getattr(kind, "takes_more", False)}
-    nobodys = [option for option in shared if not any(option in taken for taken in known.values())]
-    if nobodys and not anything:
-        hint = registry.did_you_mean(nobodys[0], sorted({*names}.union(*known.values())))
-        raise TypeError(f"none of the executors {', '.join(names)} takes an option {nobodys[0]!r}{hint}")
-    made: list[Any] = []
-    reasons: list[str] = []
-    for name, kind in classes.items():
-        taken = {
-            option: value
-            for option, value in shared.items()
-            if option in known[name] or (name in anything and option in nobodys)
-        }
-        given = registry.merged_options(taken, own.get(name, {}))
-        wanted = [] if hasattr(kind, "lacks") else imports
-        try:
-            made.append(kind(wanted, **given) if name == "local" else kind(wanted, logger, **given))
-        except (UnsupportedError, MissingExtraError, SandboxUnavailableError) as error:
-            reason = _shortly(str(error), kind)
-            reasons.append(f"{name}: {reason}")
-            if logger is not None:
-                logger.log(f"{name} is passed over: {reason}", level="info", markup=False)
-    if not made:
-        raise _none_left(reasons)
-    return FallbackExecutor(made, logger)
-
-
-def _shortly(text: str, kind: type) -> str:
-    """What a class that refuses its options says of itself, without what to do about it."""
-    if not text.startswith(f"{kind.__name__} "):
-        return text
-    return "it " + text.removeprefix(f"{kind.__name__} ").partition(": ")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from actloop.errors import AgentError, InterpreterError
 from actloop.executors.fallback_names import Definitions
@@ -14,7 +14,6 @@ from actloop.guest import Opaque, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from actloop.executors.fallback import FallbackExecutor
     from actloop.executors.session import RemoteTool, Waiter
     from actloop.executors.snapshots import Snapshot
     from actloop.executors.workspace import FileChanges
@@ -26,6 +25,24 @@ _TOO_SLOW = 0.05
 _MOST_LISTED = 30
 
 
+class Executors(Protocol):
+    """Several executors, and how they are taken one after another.
+
+    Attributes:
+        executors: In the order in which they are tried.
+    """
+
+    executors: list[Any]
+
+    async def open_from(self, first: int, waiter: Waiter) -> tuple[int, Session]:
+        """A session of the first executor from a place on that is available, and its place."""
+        ...
+
+    def log(self, text: str) -> None:
+        """Print a line."""
+        ...
+
+
 class FallbackSession(Session):
     """A session in one of several executors.
 
@@ -35,7 +52,7 @@ class FallbackSession(Session):
         session: Its session.
     """
 
-    def __init__(self, owner: FallbackExecutor, place: int, session: Session) -> None:
+    def __init__(self, owner: Executors, place: int, session: Session) -> None:
         self._owner, self._place, self._session = owner, place, session
         self._tools: dict[str, RemoteTool] = {}
         self._definitions = Definitions()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
-from actloop.executors import snapshots
+from actloop.executors import guest_snapshots
 from actloop.executors.files.state import off_loop
 from actloop.executors.forks import forked
 from actloop.executors.protocol import HostProtocol, Ready, Told
@@ -242,11 +242,11 @@ class GuestSession(Session):
 
     async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:
         """As in `Session`."""
-        return await snapshots.take(self, waiter, without)
+        return await guest_snapshots.take(self, waiter, without)
 
     async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
         """As in `Session`."""
-        await snapshots.give(self, snapshot, waiter)
+        await guest_snapshots.give(self, snapshot, waiter)
 
     async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:
         """As in `Session`."""

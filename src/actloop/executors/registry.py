@@ -7,8 +7,12 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.errors import MissingExtraError, SandboxUnavailableError, UnsupportedError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from actloop.executors.fallback import FallbackExecutor
 
 _CLASSES = {
     "local": "local:LocalPythonExecutor",
@@ -58,20 +62,6 @@ def checked_type(executor_type: Any) -> str | list[str]:
         f"executor_type={executor_type!r:.100}: give one of the names {', '.join(NAMES)}, or a list of names; an "
         "executor that you made goes to executor="
     )
-
-
-def checked_hosts(allow_hosts: Any) -> list[str]:
-    """What `allow_hosts` was given, as a list.
-
-    Raises:
-        TypeError: It is no list of hosts.
-        ValueError: It is one text.
-    """
-    if isinstance(allow_hosts, str):
-        raise ValueError(f"allow_hosts is a list of hosts, not one text: write [{allow_hosts!r}]")
-    if isinstance(allow_hosts, Mapping | bytes | bytearray) or not isinstance(allow_hosts, Iterable):
-        raise TypeError(f"allow_hosts is a list of hosts; got {type(allow_hosts).__name__}")  # pyright: ignore[reportUnknownArgumentType]
-    return list(cast("Iterable[str]", allow_hosts))
 
 
 def checked_options(executor_kwargs: Any) -> dict[str, Any]:
@@ -176,11 +166,67 @@ def make_executor(
     """
     executor_type = checked_type(executor_type)
     if not isinstance(executor_type, str):
-        from actloop.executors.fallback import fallback_executor
-
         return fallback_executor(executor_type, imports, logger, options)
     made = executor_class(executor_type)
     shared, own = split_options([executor_type], options)
     options = merged_options(shared, own.get(executor_type, {}))
     check_options(made, options)
     return made(imports, **options) if executor_type == "local" else made(imports, logger, **options)
+
+
+def fallback_executor(
+    names: list[str], imports: list[str], logger: Any, options: Mapping[str, Any]
+) -> FallbackExecutor:
+    """An executor of several, by their names.
+
+    Args:
+        names: In the order in which they are tried.
+        imports: Modules that programs may import; an executor that has no others than its own is not asked for them.
+        logger: Prints what happens.
+        options: Keyword arguments; each class gets those that it knows, and those under its name. One that cannot keep
+            what is asked of it, such as a workspace, is passed over.
+
+    Raises:
+        ValueError: One of the names is not known, there are none, or an option has a wrong value.
+        TypeError: None of the classes knows an option, or one does not know an option of its own.
+        SandboxUnavailableError: None of them can keep what is asked.
+    """
+    from actloop.executors.fallback import FallbackExecutor, none_left
+
+    classes: dict[str, Any] = {name: executor_class(name) for name in names}
+    shared, own = split_options(names, options)
+    for name, given in own.items():
+        check_options(classes[name], given)
+    known = {name: options_of(made) for name, made in classes.items()}
+    anything = {name for name, kind in classes.items() if getattr(kind, "takes_more", False)}
+    nobodys = [option for option in shared if not any(option in taken for taken in known.values())]
+    if nobodys and not anything:
+        hint = did_you_mean(nobodys[0], sorted({*names}.union(*known.values())))
+        raise TypeError(f"none of the executors {', '.join(names)} takes an option {nobodys[0]!r}{hint}")
+    made: list[Any] = []
+    reasons: list[str] = []
+    for name, kind in classes.items():
+        taken = {
+            option: value
+            for option, value in shared.items()
+            if option in known[name] or (name in anything and option in nobodys)
+        }
+        given = merged_options(taken, own.get(name, {}))
+        wanted = [] if hasattr(kind, "lacks") else imports
+        try:
+            made.append(kind(wanted, **given) if name == "local" else kind(wanted, logger, **given))
+        except (UnsupportedError, MissingExtraError, SandboxUnavailableError) as error:
+            reason = _shortly(str(error), kind)
+            reasons.append(f"{name}: {reason}")
+            if logger is not None:
+                logger.log(f"{name} is passed over: {reason}", level="info", markup=False)
+    if not made:
+        raise none_left(reasons)
+    return FallbackExecutor(made, logger)
+
+
+def _shortly(text: str, kind: type) -> str:
+    """What a class that refuses its options says of itself, without what to do about it."""
+    if not text.startswith(f"{kind.__name__} "):
+        return text
+    return "it " + text.removeprefix(f"{kind.__name__} ").partition(": ")[0]

@@ -10,10 +10,10 @@ from tests.executors.driving import WAITER, Driver
 from tests.executors.lines import Lines
 
 from actloop.errors import InterpreterError, SandboxUnavailableError
-from actloop.executors.fallback import FallbackExecutor, fallback_executor
+from actloop.executors.fallback import FallbackExecutor
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.monty import MontyExecutor
-from actloop.executors.registry import make_executor
+from actloop.executors.registry import fallback_executor, make_executor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.waiting import run_now
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic_monty import FunctionSnapshot, FutureSnapshot, SyncSnapshot
 
-    from actloop.executors.monty.engine import Clock
+    from actloop.executors.monty.clock import Clock
     from actloop.executors.monty.pool import Checkout
     from actloop.executors.monty.values import Codec
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 from actloop.executors.forks import forked
 from actloop.executors.monty import failures, lacks, prelude
-from actloop.executors.monty.engine import Clock, Done, Engine
+from actloop.executors.monty.clock import Clock
+from actloop.executors.monty.engine import Done, Engine
 from actloop.executors.monty.pool import Checkout
 from actloop.executors.monty.running import ENDED, Running, Speech
 from actloop.executors.monty.source import read_program

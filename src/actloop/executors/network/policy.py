@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from actloop.errors import ForbiddenAddressError
-from actloop.executors.base import NETWORK_BUDGET
+from actloop.executors.hosts import NETWORK_BUDGET
 from actloop.values.addresses import parsed_host, special
 
 if TYPE_CHECKING:

@@ -1,0 +1,23 @@
+"""What may be asked of the network of sandboxes: which hosts, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+NETWORK_BUDGET = 32 * 1024 * 1024
+"""Bytes that a session may exchange with the hosts that it may reach, unless told otherwise."""
+
+
+def checked_hosts(allow_hosts: Any) -> list[str]:
+    """What `allow_hosts` was given, as a list.
+
+    Raises:
+        TypeError: It is no list of hosts.
+        ValueError: It is one text.
+    """
+    if isinstance(allow_hosts, str):
+        raise ValueError(f"allow_hosts is a list of hosts, not one text: write [{allow_hosts!r}]")
+    if isinstance(allow_hosts, Mapping | bytes | bytearray) or not isinstance(allow_hosts, Iterable):
+        raise TypeError(f"allow_hosts is a list of hosts; got {type(allow_hosts).__name__}")  # pyright: ignore[reportUnknownArgumentType]
+    return list(cast("Iterable[str]", allow_hosts))
