@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from actloop import guest
 from actloop.executors.base import GuestExecutor
 from actloop.executors.cpu_time import cpu_time_of
+from actloop.executors.tether import Tether
 
 if TYPE_CHECKING:
     from actloop.executors.guest_session import GuestProcess
@@ -27,7 +28,10 @@ _BOOT = (
 
 
 class PlainProcess:
-    """A guest in an ordinary child process, with all rights of the caller."""
+    """A guest in an ordinary child process, with all rights of the caller.
+
+    It ends with the caller, however that ends; where not on Linux, only when it next waits for the caller.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.channel, other = socket.socketpair()
@@ -42,6 +46,12 @@ class PlainProcess:
                 stdout=other.fileno(),
                 start_new_session=True,
             )
+            try:
+                self._tether = Tether(self._child.pid)
+            except BaseException:
+                self._child.kill()
+                self._child.wait()
+                raise
         except BaseException:
             self.channel.close()
             self._remove_folder()
@@ -73,6 +83,7 @@ class PlainProcess:
 
     def close(self) -> None:
         """As in `GuestProcess`."""
+        self._tether.untie()
         self._child.kill()
         self._child.wait()
         self._remove_folder()

@@ -6,12 +6,11 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError
+from actloop.executors.tether import Tether
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,52 +98,6 @@ class Checkout:
         with contextlib.suppress(Exception):  # it may have been killed
             self.session.__exit__(None, None, None)
 
-    def abandon(self) -> None:
-        """Let the process that this one was forked from have the worker alone."""
-        if self._tether is not None:
-            self._tether.abandon()
-
-
-class Tether:
-    """Has the kernel kill a process as soon as this one has ended, however it did; nothing where that is not possible.
-
-    It is a pair of sockets, each of which sends the signal when the other is closed. Nobody writes to them: they are
-    closed when this process ends, and whichever goes first, the other one is still there. This needs Linux.
-
-    Args:
-        process: A process of the same user.
-    """
-
-    def __init__(self, process: int) -> None:
-        self._ends: tuple[socket.socket, ...] = ()
-        if not sys.platform.startswith("linux"):
-            return
-        import fcntl
-
-        self._ends = socket.socketpair()
-        try:
-            for end in self._ends:
-                fcntl.fcntl(end, fcntl.F_SETOWN, process)
-                fcntl.fcntl(end, fcntl.F_SETSIG, signal.SIGKILL)
-                fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-        except OSError:
-            self.untie()
-
-    def untie(self) -> None:
-        """Let the process live; idempotent."""
-        if self._ends:
-            import fcntl
-
-            for end in self._ends:
-                fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Close this process's sockets only: what a fork has to do, lest the others stay open."""
-        for end in self._ends:
-            end.close()
-        self._ends = ()
-
 
 def _ignore(_stream: str, _text: str) -> None:
     pass
@@ -202,8 +155,6 @@ class _Pools:
         self._unusable = self._unusable or self._warm is not None
         for kept in (self._warm, self._more, *(checkout.session for checkout in _lent)):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-        for checkout in _lent:
-            checkout.abandon()
 
 
 def monty_class() -> type[Monty]:
