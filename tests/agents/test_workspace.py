@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from actloop import AgentLogger, ChatMessage, CodeAgent, LogLevel, ScriptedModel, Workspace, tool
-from actloop.errors import AgentInterruptedError
+from actloop.errors import AgentInterruptedError, UnsupportedError
+from actloop.executors.fallback import FallbackExecutor
+from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.journal import default_journal
 from actloop.ui.terminal import replay
@@ -96,6 +99,28 @@ def test_a_folder_that_is_read_changes_nothing(folder: Path) -> None:
         result: Any = one.run("read", return_full_result=True)
     assert (result.output, result.files) == ("city,amount\nRome,3\n", [])
     assert changes_of(result.run_id) == []
+
+
+@pytest.mark.parametrize("may_write", [False, True])
+@pytest.mark.parametrize("kind", ["local", "unsafe", "several"])
+async def test_a_folder_beyond_its_quota_ends_a_run_before_the_model_is_asked(
+    kind: str, may_write: bool, folder: Path
+) -> None:
+    (folder / "sales.csv").chmod(0o600)
+    given = Workspace(folder, writable=may_write, quota=5)
+    if not may_write and kind != "unsafe" and os.geteuid():
+        pytest.skip("it is mounted where programs are the same user")
+    local = LocalPythonExecutor(workspace=given)
+    unsafe = UnsafeInProcessExecutor(workspace=given)
+    executor = {"local": local, "unsafe": unsafe, "several": FallbackExecutor([local, unsafe])}[kind]
+    seen: list[list[ChatMessage]] = []
+    with agent(folder, "final_answer(1)", seen=seen, executor=executor, workspace=None) as one:
+        for _ in range(2):
+            with pytest.raises(UnsupportedError, match="its files take 19 bytes, and its quota is 5; raise"):
+                one.run("x")
+            with pytest.raises(UnsupportedError, match="its files take 19 bytes, and its quota is 5; raise"):
+                await one.arun("x")
+    assert seen == []
 
 
 def test_what_is_lost_in_a_folder_that_is_read_is_said_and_noted(folder: Path) -> None:

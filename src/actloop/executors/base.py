@@ -209,9 +209,19 @@ class GuestExecutor(SessionExecutor):
         The folder to mount is `self.workspace.path`, the place for it `config["workspace"]["folder"]`.
 
         Raises:
-            ValueError: The workspace can be neither mounted nor copied.
+            UnsupportedError: The workspace can be neither mounted nor copied.
         """
         return False
+
+    def check_workspace(self) -> None:
+        """Whether a session can have the workspace: asked before a model is; may block.
+
+        Raises:
+            UnsupportedError: It cannot; the message says why, and what to do.
+            SandboxUnavailableError: This machine cannot isolate code.
+        """
+        if self.workspace is not None and (self.workspace.writable or not self.mounts_workspace()):
+            self.workspace.check_copy()
 
     def _spawn(self, config: dict[str, Any]) -> GuestProcess:
         """Start a guest, having decided how it gets the workspace."""
@@ -230,7 +240,7 @@ class GuestExecutor(SessionExecutor):
         """Give a new session the files of the workspace.
 
         Raises:
-            InterpreterError: They cannot be given.
+            UnsupportedError: They cannot be given.
         """
         from actloop.executors.exchange import Exchange
 
@@ -238,7 +248,7 @@ class GuestExecutor(SessionExecutor):
         try:
             session.exchange = Exchange(self.workspace, self.limits.value)
         except OSError as error:
-            raise InterpreterError(f"The workspace {self.workspace.path} is gone: {error.strerror or error}") from None
+            raise UnsupportedError(f"The workspace {self.workspace.path} is gone: {error.strerror or error}") from None
         await session.give_files(waiter, first=True)
 
     @abstractmethod
@@ -254,6 +264,7 @@ class GuestExecutor(SessionExecutor):
 
         Raises:
             SandboxUnavailableError: This machine cannot isolate code.
+            UnsupportedError: The workspace cannot be given to a sandbox.
             InterpreterError: The snapshot cannot be restored.
         """
         config: dict[str, Any] = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from actloop.errors import InterpreterError, ProtocolError
+from actloop.errors import ProtocolError, UnsupportedError
 from actloop.executors.files.answers import KINDS, read_failures, read_page
 from actloop.executors.files.arrivals import Arrivals
 from actloop.executors.files.host_folder import ConflictError, HostFolder, folded, unfit
@@ -125,7 +125,8 @@ class Exchange:
             first: It was given nothing yet: then whatever cannot be given is an error.
 
         Raises:
-            InterpreterError: The guest has died; or, the first time, the files cannot be given.
+            InterpreterError: The guest has died.
+            UnsupportedError: The first time, the files cannot be given.
         """
         try:
             found = await off_loop(waiter, self._shared.folder.scan)
@@ -163,7 +164,7 @@ class Exchange:
     def _no_gift(self, name: str, why: str, *, first: bool) -> None:
         if first:
             what = f"The file {name!r} of the workspace" if name else "The workspace"
-            raise InterpreterError(f"{what} {self.workspace.path} cannot be given to the sandbox: {why}")
+            raise UnsupportedError(f"{what} {self.workspace.path} cannot be given to the sandbox: {why}")
         self._refused[name] = f"it could not be given to the sandbox anew: {why}"
 
     def _pieces(self, found: Scan) -> Generator[_Batch]:

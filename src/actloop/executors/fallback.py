@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import InterpreterError, MissingExtraError, SandboxUnavailableError
+from actloop.errors import AgentError, InterpreterError, MissingExtraError, SandboxUnavailableError
 from actloop.executors.direct import SessionExecutor
 from actloop.executors.fallback_session import FallbackSession
 
@@ -72,6 +72,24 @@ class FallbackExecutor(SessionExecutor):
         )
         return " ".join(filter(None, (first, last)))
 
+    def check_workspace(self) -> None:
+        """As in `GuestExecutor`: one of the executors must be able to have it.
+
+        Raises:
+            UnsupportedError, SandboxUnavailableError: None is, as the first says.
+        """
+        failed: AgentError | None = None
+        for executor in self.executors:
+            try:
+                if hasattr(executor, "check_workspace"):
+                    executor.check_workspace()
+            except (SandboxUnavailableError, MissingExtraError, UnsupportedError) as error:
+                failed = failed or error
+            else:
+                return
+        if failed is not None:
+            raise failed
+
     async def open_session(self, waiter: Waiter, snapshot: Snapshot | None = None) -> Session:
         """As in `SessionExecutor`; a snapshot is restored in the executor of its kind.
 
@@ -102,7 +120,7 @@ class FallbackExecutor(SessionExecutor):
                 session: Session = await (
                     executor.open_session(waiter, snapshot) if snapshot else executor.open_session(waiter)
                 )
-            except (SandboxUnavailableError, MissingExtraError) as error:
+            except (SandboxUnavailableError, MissingExtraError, UnsupportedError) as error:
                 reason = error.message
             else:
                 return place, session

@@ -206,7 +206,8 @@ class GuestSession(Session):
         """Give the guest what is new in the workspace. Only the first time, what cannot be given is an error.
 
         Raises:
-            InterpreterError: The files cannot be given.
+            InterpreterError: The guest has died.
+            UnsupportedError: The files cannot be given.
             ProtocolError: The guest answered something that makes no sense.
         """
         assert self.exchange is not None

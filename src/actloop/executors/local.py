@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import SandboxUnavailableError
+from actloop.errors import SandboxUnavailableError, UnsupportedError
 from actloop.executors.base import (
     MAX_EXECUTION_TIME_SECONDS,
     CodeOutput,
@@ -130,7 +130,7 @@ class LocalPythonExecutor(GuestExecutor):
 
         too_large = HostFolder(self.workspace.path).scan().too_large(self.workspace.quota)
         if too_large:
-            raise ValueError(
+            raise UnsupportedError(
                 f"The workspace {self.workspace.path} cannot be mounted ({why}), and not be copied in instead: "
                 f"{too_large}."
             )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actloop.errors import UnsupportedError
 from actloop.values.sizes import in_bytes
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Workspace:
             doors: Whether programs could use sockets, pipes and devices that lie in it, which lead out of the sandbox.
 
         Raises:
-            ValueError: Neither is possible; the message says why, and what to do.
+            UnsupportedError: Neither is possible; the message says why, and what to do.
         """
         if self.writable:
             return False
@@ -112,17 +113,32 @@ class Workspace:
             return False
         if leading_out:
             shown = ", ".join(map(repr, leading_out))
-            raise ValueError(
+            raise UnsupportedError(
                 f"The workspace {self.path} cannot be mounted, since what is no file or folder in it leads out of the "
                 f"sandbox (sockets, pipes, devices: {shown}); and it cannot be copied in instead: {why}. Or move that "
                 "elsewhere."
             )
         named = ", ".join(repr(name) if name else "the folder itself" for name in sorted(found.closed)[:3])
         more = f" and {len(found.closed) - 3} more" if len(found.closed) > 3 else ""
-        raise ValueError(
+        raise UnsupportedError(
             f"The workspace {self.path} cannot be mounted, since programs run as another user, who may not read {named}"
             f"{more}; and it cannot be copied in instead: {why}. Or open it to everybody (chmod -R o+rX)."
         )
+
+    def check_copy(self) -> None:
+        """Whether its files can be copied into a sandbox.
+
+        Raises:
+            UnsupportedError: They cannot; the message says why, and what to do.
+        """
+        from actloop.executors.files.host_folder import HostFolder
+
+        try:
+            why = HostFolder(self.path).scan().too_large(self.quota)
+        except OSError as error:
+            why = error.strerror or str(error)
+        if why:
+            raise UnsupportedError(f"The workspace {self.path} cannot be given to the sandbox: {why}")
 
     def instructions(self) -> str:
         """What the model is told of it, in one paragraph."""

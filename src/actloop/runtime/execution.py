@@ -95,11 +95,19 @@ def _note_files(run: Run, changes: FileChanges) -> None:
 
 
 async def prepare(run: Run, port: Port) -> None:
-    """Hand a run's variables to its sandbox before the model is asked: one that cannot be sent then costs nothing."""
+    """Look at the workspace, and hand a run's variables to its sandbox, before the model is asked.
+
+    What cannot be given to a sandbox then costs nothing.
+    """
     if run.session is not None and run.session.alive:
         await define(run, run.session, port)
-    elif hasattr(run.executor, "open_session") and (run.variables or run.snapshot is not None):
-        await open_session(run, port)
+    elif hasattr(run.executor, "open_session"):
+        if getattr(run.executor, "workspace", None) is not None and hasattr(run.executor, "check_workspace"):
+            from actloop.executors.files.state import off_loop
+
+            await off_loop(port, run.executor.check_workspace)
+        if run.variables or run.snapshot is not None:
+            await open_session(run, port)
 
 
 async def open_session(run: Run, port: Port) -> Session:

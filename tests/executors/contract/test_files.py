@@ -9,7 +9,7 @@ import pytest
 from tests.executors.driving import WAITER
 from tests.executors.workspace.kit import contents
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.waiting import run_now
 from actloop.executors.workspace import Workspace
 
@@ -128,6 +128,18 @@ def test_no_more_is_taken_than_the_quota(make: Callable[..., Any], folder: Path)
     assert executor("import os\nos.remove('a.bin'); os.path.getsize('b.bin')").output == 700_000
     assert [(file.name, file.size) for file in executor.files] == [("b.bin", 700_000)]
     assert [path.name for path in folder.glob("*.bin")] == ["b.bin"]
+
+
+@pytest.mark.parametrize("may_write", [False, True])
+def test_a_folder_beyond_its_quota_is_one_error(make: Callable[..., Any], folder: Path, may_write: bool) -> None:
+    (folder / "own.txt").write_text("mine")
+    (folder / "own.txt").chmod(0o600)  # so that it is copied in, where programs are another user
+    executor = make(workspace=Workspace(folder, writable=may_write, quota=5))
+    if not may_write and os.geteuid() and executor.mounts_workspace():
+        return
+    for ask in (executor.check_workspace, lambda: executor("1")):
+        with pytest.raises(UnsupportedError, match=r"its files take 14 bytes, and its quota is 5; raise its quota"):
+            ask()
 
 
 FILLS = """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.guest.files import MAX_FILES
 
@@ -63,7 +63,7 @@ def test_a_folder_that_is_too_large_at_the_start_is_an_error(folder: Path) -> No
     (folder / "large.bin").write_bytes(bytes(2 << 20))
     with (
         writable(folder) as executor,
-        pytest.raises(InterpreterError, match=r"its files take .* bytes, and its quota is 1,048,576"),
+        pytest.raises(UnsupportedError, match=r"its files take .* bytes, and its quota is 1,048,576"),
     ):
         executor("1")
 
@@ -71,7 +71,7 @@ def test_a_folder_that_is_too_large_at_the_start_is_an_error(folder: Path) -> No
 def test_a_folder_with_too_many_files_is_an_error(folder: Path) -> None:
     for number in range(MAX_FILES - len(contents(folder)) + 1):
         os.close(os.open(folder / str(number), os.O_CREAT | os.O_WRONLY))
-    with writable(folder) as executor, pytest.raises(InterpreterError, match="more than 10,000 files"):
+    with writable(folder) as executor, pytest.raises(UnsupportedError, match="more than 10,000 files"):
         executor("1")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actloop.errors import InterpreterError
+from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.kernel import host as kernel
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.unsafe import UnsafeInProcessExecutor
@@ -108,7 +108,7 @@ def test_what_only_the_owner_may_read_is_named_when_it_is_large(folder: Path) ->
     (folder / "private.bin").chmod(0o600)
     with (
         LocalPythonExecutor([], workspace=Workspace(folder, quota=1000)) as executor,
-        pytest.raises(ValueError, match=r"may not read 'private\.bin'.*chmod -R o\+rX"),
+        pytest.raises(UnsupportedError, match=r"may not read 'private\.bin'.*chmod -R o\+rX"),
     ):
         executor("1")
 
