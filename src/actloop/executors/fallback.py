@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from actloop.errors import AgentError, InterpreterError, MissingExtraError, SandboxUnavailableError
+from actloop.errors import AgentError, InterpreterError, MissingExtraError, SandboxUnavailableError, UnsupportedError
 from actloop.executors.direct import SessionExecutor
 from actloop.executors.fallback_session import FallbackSession
 
