@@ -165,7 +165,9 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("way", WRITTEN)
-@pytest.mark.parametrize("value", [TOKEN, PLAIN, "pass wörd & mörE", "kéy😀abcdefgh😁xyz"])
+@pytest.mark.parametrize(
+    "value", [TOKEN, PLAIN, "pass wörd & mörE", "kéy😀abcdefgh😁xyz", "0000¡0\xad\U00018cd6", "a\\U0001f600b"]
+)
 def test_secrets_are_found_as_services_send_them(way: str, value: str) -> None:
     vault, text = Vault({"TOKEN": value}), WRITTEN[way](value)
     found = vault.masked(f"before {text} after \\n %41 &lt;")

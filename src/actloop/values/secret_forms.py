@@ -62,7 +62,7 @@ class Finder:
                 stripped,
                 *(line for line in map(str.strip, stripped.splitlines()) if len(line) >= _LONG_LINE),
             ):
-                plain.setdefault(text.encode("utf-8", "surrogatepass").lower(), mask)
+                plain.setdefault(lowered(text.encode("utf-8", "surrogatepass")), mask)
             for form in (*_written(stripped), *plain):
                 forms.setdefault(form, plain.get(form, mask))
             for form in _encoded(stripped):
@@ -74,7 +74,7 @@ class Finder:
         for name, value in known:
             mask, stripped = mask_of(name).encode(), value.strip()
             wide = _wide(stripped)
-            forms |= {form.lower(): mask for form in wide if form.lower() not in forms}
+            forms |= {form: mask for form in map(lowered, wide) if form not in forms}
             raw += zip((1, 2, 2, 4, 4), [stripped.encode("utf-8", "surrogatepass"), *wide], strict=True)
         self._forms = sorted(forms.items(), key=lambda item: -len(item[0]))
         self._compact = list(compact.items())
@@ -270,9 +270,9 @@ def _written(value: str) -> set[bytes]:
     forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw), repr(raw)[2:-1], *_numbers(value)}
     if re.fullmatch(r"[0-9a-fA-F-]{32,}", value):
         forms.add(value.replace("-", ""))  # an identifier such as a UUID
-    low = {form.encode("utf-8", "surrogatepass").lower() for form in forms}
+    low = {lowered(form.encode("utf-8", "surrogatepass")) for form in forms}
     low |= set(undone(lowered(raw))[-1:])
-    low |= {_narrow(text).lower() for text in (value, value.lower(), value.upper())}
+    low |= {lowered(_narrow(text)) for text in (value, value.lower(), value.upper())}
     return {form for form in low if len(form) >= SHORTEST}
 
 
