@@ -6,10 +6,12 @@ import base64
 import json
 import reprlib
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import pytest
 
+from actloop import CodeAgent, ScriptedModel, Secret, secret, tool
+from actloop.values.cuts import Shown, cut
 from actloop.values.secrets import Vault
 
 if TYPE_CHECKING:
@@ -66,3 +68,82 @@ def test_a_line_of_a_long_secret_that_was_cut_is_masked() -> None:
 def test_other_ellipses_stay(text: str) -> None:
     vault: Any = Vault({"TOKEN": TOKEN, "ODD": ODD, "KEY": KEY})
     assert vault.masked(text) is text
+
+
+class Opt(TypedDict, total=False):
+    """Options."""
+
+    a: int
+
+
+@tool
+def num(n: int) -> int:
+    """Takes a number.
+
+    Args:
+        n: The number.
+    """
+    return n
+
+
+@tool
+def opt(given: Opt) -> int:
+    """Takes options.
+
+    Args:
+        given: The options.
+    """
+    return len(given)
+
+
+@tool
+def wrong() -> Opt:
+    """Gives options, and a secret for a key."""
+    return cast("Opt", {"a": 1, secret("KEY"): 2})
+
+
+CALLS = [
+    "num(TOKEN)",
+    "num('x' * 10 + TOKEN)",
+    "num('x' * 60 + TOKEN)",
+    "num(TOKEN.encode())",
+    "num(bytearray(b'x' * 30 + TOKEN.encode()))",
+    "num([TOKEN, TOKEN])",
+    "num([[TOKEN]])",
+    "num({'a': TOKEN})",
+    "num({TOKEN: 1})",
+    "num((1, {'a': 'x' * 40 + TOKEN}))",
+    "num(**{TOKEN: 1})",
+    "num(ValueError(TOKEN))",
+    "opt({'a': 1, TOKEN: 1})",
+    "opt({'a': 1, 'x' * 40 + TOKEN: 1})",
+    "opt({'a': TOKEN})",
+    "opt(TOKEN)",
+    "wrong()",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_messages_about_a_call_show_nothing_of_a_secret(call: str) -> None:
+    secrets = {"TOKEN": Secret(TOKEN, place="sandbox"), "KEY": TOKEN[::-1]}
+    model = ScriptedModel([f"<code>\n{call}\n</code>", "<code>\nfinal_answer(1)\n</code>"])
+    with CodeAgent([num, opt, wrong], model, secrets=secrets, verbosity_level=0) as agent:
+        agent.run("go")
+        said = repr(model.requests[1:]) + repr(agent.memory.get_full_steps())
+    assert "[secret " in said
+    for piece in pieces(TOKEN, 8) | pieces(TOKEN[::-1], 8):
+        assert piece not in said
+
+
+def test_what_is_shown_of_a_value_is_its_beginning() -> None:
+    shown = Shown(20)
+    assert shown.repr("short") == "'short'"
+    assert shown.repr("x" * 15 + "yyyyyyyyyyyyyy") == "'xxxxxxxxxxxxxxxy..."
+    assert shown.repr(b"x" * 100) == "b'xxxxxxxxxxxxxxx..."
+    assert shown.repr(10**30) == "10000000000000000..."
+    assert shown.repr([1, [2, [3]]]) == "[1, [2, [...]]]"
+    assert shown.repr({"k" * 50: 1}) == "{'kkkkkkkkkkkkkkkk...: 1}"
+    assert shown.repr(10**5000) == "<int>"
+    assert shown.repr(ValueError("z" * 50)) == "ValueError('zzzzz..."
+    assert cut("abcdef", 6) == "abcdef"
+    assert cut("abcdefg", 6) == "abc..."

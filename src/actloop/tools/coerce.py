@@ -19,6 +19,7 @@ from typing import Any, cast
 from actloop.guest import Audio
 from actloop.tools.constraints import violation
 from actloop.tools.schema import Schema, choices_in, is_class_loaded, required_in, schema_in, schemas_in, type_names
+from actloop.values.cuts import cut
 
 _DEEPEST = 100
 _LONGEST_SHAPE = 300
@@ -297,7 +298,7 @@ def _object(value: Any, schema: Schema, place: _Place) -> Any:
     for key, item in fields.items():
         part = known.get(key, more)
         if part is False and key not in known:
-            fault = f"the key {str(key)[:60]!r} is unknown; keys are {', '.join(map(repr, known))}"
+            fault = f"the key {cut(str(key), 60)!r} is unknown; keys are {', '.join(map(repr, known))}"
             raise MismatchError(expectation(schema), value, place.path, fault)
         made[key] = coerce(item, cast("Schema", part), place.at(key)) if isinstance(part, dict) else item
     return fields if all(made[key] is item for key, item in fields.items()) else made
@@ -351,7 +352,7 @@ def expectation(schema: Schema) -> str:
 
     fields = shape(schema)
     if fields:
-        return fields if len(fields) <= _LONGEST_SHAPE else f"{fields[:_LONGEST_SHAPE]}..."
+        return cut(fields, _LONGEST_SHAPE)
     form = schema.get("format")
     kind = python_type(schema)
     return f"{kind} ({' '.join(form[:60].split())})" if isinstance(form, str) and form.isprintable() else kind

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.errors import AgentToolExecutionError
 from actloop.tools.constraints import violation
 from actloop.tools.schema import choices_in, required_in, schema_in, schemas_in, type_names
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from actloop.tools.schema import Schema
@@ -98,7 +99,7 @@ class _Checker:
         more: Any = schema.get("additionalProperties")
         for key, item in fields.items():
             part: Any = known.get(key, more)
-            place = f"{path}[{str(key)[:60]!r}]"
+            place = f"{path}[{cut(str(key), 60)!r}]"
             if part is False and "patternProperties" not in schema:
                 return f"{place} is not known; keys are {', '.join(map(repr, list(known)[:20]))}"
             if isinstance(part, dict):
@@ -125,7 +126,7 @@ class _Checker:
 def _must(path: str, schema: Schema, value: Any) -> str:
     from actloop.tools.render import python_type
 
-    return f"{path} must be {python_type(schema)[:300]}, got {_came(value)}"
+    return f"{path} must be {cut(python_type(schema), 300)}, got {_came(value)}"
 
 
 def _came(value: Any) -> str:

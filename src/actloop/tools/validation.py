@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentToolCallError
 from actloop.tools.coerce import MismatchError, coerce, expectation
 from actloop.tools.schema import AUTHORIZED_TYPES, Schema, type_names
 from actloop.tools.signature import MISSING, ToolParameter, tool_parameters, tool_signature
+from actloop.values.cuts import Shown, cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def _converted(adapter: Any, schema: Schema, value: Any) -> Any:
     try:
         return adapter.validate_python(prepared)
     except Exception as error:
-        raise MismatchError(expectation(schema), value, fault=_cut(_why(error), 300)) from None
+        raise MismatchError(expectation(schema), value, fault=cut(_why(error), 300)) from None
 
 
 def _why(error: Exception) -> str:
@@ -132,7 +132,7 @@ def _takes_more(tool: Any) -> bool:
 def _fail(tool: Any, fault: str) -> Any:
     from actloop.tools.render import signature
 
-    raise AgentToolCallError(f"{tool.name} {fault}. Signature: {_cut(signature(tool), 400)}")
+    raise AgentToolCallError(f"{tool.name} {fault}. Signature: {cut(signature(tool), 400)}")
 
 
 def _count(number: int) -> str:
@@ -159,24 +159,12 @@ def came(value: Any) -> str:
     return f"{type(value).__name__} {_preview(value)}"
 
 
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = _PREVIEW
-_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
-_short.maxlevel = 2
-
-
 def _preview(value: Any) -> str:
     """The start of a value's `repr`, on one line; never long to make."""
-    if isinstance(value, bytes | bytearray):
-        value = bytes(value[:_PREVIEW])
     try:
-        return _cut(" ".join(_short.repr(value).split()), _PREVIEW)
+        return cut(" ".join(Shown(_PREVIEW).repr(value).split()), _PREVIEW)
     except Exception:
         return "(it cannot be shown)"
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def validate_tool_arguments(tool: Any, arguments: Any) -> None:
