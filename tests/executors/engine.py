@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.executors.containers.address import why_closed
 from actloop.executors.reaper import REAPER
+from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,8 @@ def engine_url() -> str:
     podman = shutil.which("podman")
     if podman is None or sys.platform != "linux":
         raise RuntimeError("no container engine: podman is not installed (scripts/get_podman.sh)")
-    folder = Path(tempfile.mkdtemp(prefix="actloop-podman-"))
+    own = TemporaryFolder("podman")  # those of test runs that were killed go now
+    folder = own.path
     (folder / "containers.conf").write_text(_CONFIG)
     address = folder / "podman.sock"
     environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
@@ -102,7 +104,7 @@ def engine_url() -> str:
         REAPER.flush(10)
         service.terminate()
         service.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
+        own.close()
 
     atexit.register(end)
     until = time.monotonic() + 20

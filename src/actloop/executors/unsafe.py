@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import socket
 import subprocess
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from actloop import guest
 from actloop.executors.base import GuestExecutor
 from actloop.executors.cpu_time import cpu_time_of
 from actloop.executors.tether import Tether
+from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from actloop.executors.guest_session import GuestProcess
@@ -34,11 +34,12 @@ class PlainProcess:
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
+        self._owner = os.getpid()
         self.channel, other = socket.socketpair()
-        self._folder = ""
+        self._folder: TemporaryFolder | None = None
         if "workspace" in config:  # its copy: there is no other place that is the guest's own
-            self._folder = tempfile.mkdtemp(prefix="actloop-workspace-")
-            config["workspace"]["folder"] = self._folder
+            self._folder = TemporaryFolder("workspace")
+            config["workspace"]["folder"] = str(self._folder.path)
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, guest.__file__, json.dumps(config)],
@@ -60,8 +61,8 @@ class PlainProcess:
             other.close()
 
     def _remove_folder(self) -> None:
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            self._folder.close()
 
     def signal(self, number: int) -> None:
         """As in `GuestProcess`."""
@@ -83,6 +84,8 @@ class PlainProcess:
 
     def close(self) -> None:
         """As in `GuestProcess`."""
+        if self._owner != os.getpid():
+            return
         self._tether.untie()
         self._child.kill()
         self._child.wait()

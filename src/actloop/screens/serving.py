@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
-import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from actloop.values.hosts import split_host
+from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +94,7 @@ def private_temporary_folder() -> str:
     given = os.environ.get("GRADIO_TEMP_DIR")
     if given:
         return given
-    folder = tempfile.mkdtemp(prefix="actloop-gradio-")
-    os.environ["GRADIO_TEMP_DIR"] = folder
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    folder = TemporaryFolder("gradio")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder.path)
+    atexit.register(folder.close)
+    return str(folder.path)

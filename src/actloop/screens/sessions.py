@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import threading
 import time
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, AgentInterruptedError, message_of
 from actloop.screens.chat import ChatLog, Entry, error_entry
 from actloop.screens.markup import plain
+from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -30,7 +28,8 @@ class Visitor:
 
     def __init__(self, agent: MultiStepAgent) -> None:
         self.agent = agent
-        self.folder = Path(tempfile.mkdtemp(prefix="actloop-page-"))
+        self._temporary = TemporaryFolder("page")
+        self.folder = self._temporary.path
         self.log = ChatLog(self.folder)
         self.seen = time.monotonic()
         self.is_busy = False
@@ -89,7 +88,7 @@ class Visitor:
     def close(self) -> None:
         """End the visitor's run and sandbox, and remove the files that the page showed."""
         self.agent.forget()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.close()
 
 
 def _end(error: BaseException) -> Entry:

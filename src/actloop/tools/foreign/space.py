@@ -6,7 +6,6 @@ import atexit
 import io
 import os
 import re
-import shutil
 import tempfile
 import warnings
 from functools import cache
@@ -18,6 +17,7 @@ from actloop.tools.base import Tool
 from actloop.tools.foreign.schemas import description_of, tool_inputs
 from actloop.tools.foreign.space_client import SpaceClient, file_data, is_file
 from actloop.tools.schema import is_class_loaded
+from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -253,9 +253,9 @@ def _about(entry: dict[str, Any]) -> str:
 @cache
 def _folder() -> Path:
     """Where copies of files that came back lie, until the process ends."""
-    folder = tempfile.mkdtemp(prefix="actloop-space-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    folder = TemporaryFolder("space")
+    atexit.register(folder.close)
+    return folder.path
 
 
 def _written(content: bytes, name: str) -> str:
