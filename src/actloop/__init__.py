@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         MissingExtraError as MissingExtraError,
         ProtocolError as ProtocolError,
         SandboxUnavailableError as SandboxUnavailableError,
+        UnsupportedError as UnsupportedError,
     )
     from actloop.executors.blaxel import BlaxelExecutor as BlaxelExecutor
     from actloop.executors.docker import DockerExecutor as DockerExecutor, LocalDockerExecutor as LocalDockerExecutor
@@ -46,13 +47,13 @@ if TYPE_CHECKING:
         LocalPythonExecutor as LocalPythonExecutor,
         LocalPythonInterpreter as LocalPythonInterpreter,
         PythonExecutor as PythonExecutor,
-        UnsafeInProcessExecutor as UnsafeInProcessExecutor,
         evaluate_python_code as evaluate_python_code,
     )
     from actloop.executors.modal import ModalExecutor as ModalExecutor
     from actloop.executors.monty import MontyExecutor as MontyExecutor
     from actloop.executors.remote import RemotePythonExecutor as RemotePythonExecutor
     from actloop.executors.session import SandboxLimits as SandboxLimits, Snapshot as Snapshot
+    from actloop.executors.unsafe import UnsafeInProcessExecutor as UnsafeInProcessExecutor
     from actloop.executors.wasm import WasmExecutor as WasmExecutor
     from actloop.executors.workspace import Workspace as Workspace, WorkspaceFile as WorkspaceFile
     from actloop.guest import (
@@ -203,6 +204,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "MissingExtraError",
         "ProtocolError",
         "SandboxUnavailableError",
+        "UnsupportedError",
     ),
     "actloop.executors.blaxel": ("BlaxelExecutor",),
     "actloop.executors.docker": (
@@ -216,7 +218,6 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "LocalPythonExecutor",
         "LocalPythonInterpreter",
         "PythonExecutor",
-        "UnsafeInProcessExecutor",
         "evaluate_python_code",
     ),
     "actloop.executors.modal": ("ModalExecutor",),
@@ -226,6 +227,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "SandboxLimits",
         "Snapshot",
     ),
+    "actloop.executors.unsafe": ("UnsafeInProcessExecutor",),
     "actloop.executors.wasm": ("WasmExecutor",),
     "actloop.executors.workspace": (
         "Workspace",

@@ -14,10 +14,10 @@ from actloop.executors.local import (
     LocalPythonExecutor,
     LocalPythonInterpreter,
     PythonExecutor,
-    UnsafeInProcessExecutor,
     evaluate_python_code,
 )
 from actloop.executors.session import SandboxLimits
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 
 kinds = pytest.mark.parametrize("kind", [LocalPythonExecutor, UnsafeInProcessExecutor])
 

@@ -17,7 +17,6 @@ from actloop.executors.base import (
 )
 from actloop.executors.cpu_time import cpu_time_of
 from actloop.executors.session import SandboxLimits
-from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.guest import BASE_BUILTIN_MODULES
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ __all__ = [
     "LocalPythonExecutor",
     "LocalPythonInterpreter",
     "PythonExecutor",
-    "UnsafeInProcessExecutor",
     "evaluate_python_code",
 ]
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from actloop.errors import ForbiddenAddressError
-from actloop.executors.local import LocalPythonExecutor, UnsafeInProcessExecutor
+from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.network.policy import NetworkPolicy
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.values.addresses import special
 
 PUBLIC = "8.8.8.8"
