@@ -9,6 +9,7 @@ from actloop.agents.checks import check_options, checked_names
 from actloop.agents.overrides import conversation
 from actloop.agents.prompting import packaged_templates, populate_template
 from actloop.executors import registry
+from actloop.executors.checks import checked_executor
 from actloop.executors.hosts import checked_hosts
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.loop import wording
@@ -42,7 +43,8 @@ class CodeAgent(MultiStepAgent):
         additional_authorized_imports: Modules that programs may import besides the standard library's that only
             compute: `"numpy"` (its submodules too), `"pkg.*"`, or `"*"` for all.
         planning_interval: Make a plan before the first step and every so many steps.
-        executor: Runs the programs; made from `executor_type` by default.
+        executor: Runs the programs; made from `executor_type` by default, which is not looked at otherwise unless it
+            names another one than `"local"`.
         executor_type: Where programs run: `"local"` (the kernel sandbox of this machine), `"docker"`, `"wasm"`,
             `"monty"`, `"e2b"`, `"modal"` or `"blaxel"`. Of a list, each takes the programs that those before it
             cannot run.
@@ -106,8 +108,9 @@ class CodeAgent(MultiStepAgent):
             raise ValueError("workspace= and allow_hosts= are options of an executor: give them to yours")
         self.executor_type = registry.checked_type(executor_type)
         self.executor_kwargs = registry.checked_options(executor_kwargs)
-        if executor is not None and (self.executor_kwargs or self.executor_type != "local"):
-            raise ValueError("executor= contradicts executor_type= and executor_kwargs=, which make one: leave one out")
+        if executor is not None:
+            _check_alone(self.executor_type, self.executor_kwargs)
+            checked_executor(executor)
         self.workspace = workspace
         self.allow_hosts = checked_hosts(allow_hosts)
         self.python_executor = executor if executor is not None else self.create_python_executor()
@@ -190,6 +193,14 @@ class CodeAgent(MultiStepAgent):
             planned=run.memory.ends_with_plan,
         )
         return code_loop(task) if only is None else code_step(task, only)
+
+
+def _check_alone(executor_type: str | list[str], executor_kwargs: dict[str, Any]) -> None:
+    """Refuse what would make another executor than the one that is given; the default name makes none then."""
+    if executor_type != "local":
+        raise ValueError(f"executor= contradicts executor_type={executor_type!r}, which makes one: leave one out")
+    if executor_kwargs:
+        raise ValueError("executor= contradicts executor_kwargs=, which are options of one that is made: leave one out")
 
 
 def _tags(given: str | tuple[str, str] | None) -> tuple[str, str]:

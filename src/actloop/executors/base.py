@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actloop.errors import InterpreterError, UnsupportedError
+from actloop.executors.checks import checked_texts
 from actloop.executors.descriptors import none_left
 from actloop.executors.direct import (
     CodeOutput as CodeOutput,
@@ -109,7 +110,9 @@ class GuestExecutor(SessionExecutor):
     ) -> None:
         self.workspace = as_workspace(workspace) if workspace is not None else None
         self.network = self._policy(allow_hosts, network_budget)
-        self.additional_authorized_imports = list(additional_authorized_imports)
+        self.additional_authorized_imports = checked_texts(
+            "additional_authorized_imports", additional_authorized_imports
+        )
         network_modules = NETWORK_MODULES if self.network is not None else ()
         self.authorized_imports = sorted({*BASE_BUILTIN_MODULES, *network_modules, *self.additional_authorized_imports})
         super().__init__(additional_functions)

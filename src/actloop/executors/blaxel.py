@@ -10,17 +10,17 @@ import logging
 import os
 import secrets
 import socket
-import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.cloud import CloudStream
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.service import ServiceExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     import httpx
 
@@ -64,6 +64,13 @@ class BlaxelExecutor(ServiceExecutor):
     kind = "blaxel"
     service = "Blaxel"
     extra = "blaxel"
+    instead: ClassVar[Mapping[str, str]] = {
+        "token": "write api_key=..., or set BL_API_KEY",
+        "workspace_name": "write blaxel_workspace=..., or set BL_WORKSPACE",
+        "envs": "what programs need they get as variables: agent.run(..., additional_args={...}), or secrets=",
+        "create_kwargs": "write the options of the sandbox themselves: image=, memory=, ttl=, region=",
+        "name": "write sandbox_name=...",
+    }
 
     def __init__(
         self,
@@ -176,7 +183,7 @@ def _stored_login() -> bool:
         return False
 
 
-_importing = threading.Lock()
+_importing = ForkSafeLock()
 
 
 @contextlib.contextmanager

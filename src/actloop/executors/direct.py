@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import InterpreterError
+from actloop.executors.checks import check_arguments, checked_dict, checked_tools
 from actloop.executors.session import Call, Finished, RemoteTool
 from actloop.executors.snapshots import check_snapshot
 from actloop.executors.waiting import BlockingWaiter, run_now
@@ -65,6 +66,11 @@ class SessionExecutor(PythonExecutor):
         additional_functions: Functions of the caller that programs may call; they run in the caller's process.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check what the constructor is given, before it begins."""
+        check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
+
     def __init__(self, additional_functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
         self.additional_functions = dict(additional_functions or {})
         self._session: Session | None = None
@@ -86,7 +92,12 @@ class SessionExecutor(PythonExecutor):
         """
 
     def send_tools(self, tools: dict[str, Any]) -> None:
-        """Make tools callable by programs: `Tool` objects or plain functions, which run in the caller's process."""
+        """Make tools callable by programs: `Tool` objects or plain functions, which run in the caller's process.
+
+        Raises:
+            TypeError: They are no tools by their names.
+        """
+        tools = checked_tools("send_tools", tools)
         with self._lock:
             self._tools.update(tools)
             if self._session is not None and self._session.alive:
@@ -97,7 +108,9 @@ class SessionExecutor(PythonExecutor):
 
         Raises:
             InterpreterError: One cannot be sent; the message names it.
+            TypeError: They are no variables by their names.
         """
+        variables = checked_dict("send_variables", variables, "variables")
         with self._lock:
             self._variables.update(variables)
             if self._session is not None and self._session.alive:

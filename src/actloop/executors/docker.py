@@ -131,6 +131,8 @@ class DockerExecutor(RemotePythonExecutor):
             options.refuse_root(user)
             options.refuse_unsafe(self._own_options)
         options.check_numbers(cpus, warm)
+        for option, name in (("image", image), ("base_image", base_image), ("image_name", image_name)):
+            options.check_image(option, name)
         self.host, self.port = host, port
         self._gpus = None if gpus is None else options.gpu_requests(gpus)
         self._cpus, self._user, self._python = cpus, user, python
@@ -181,6 +183,8 @@ class DockerExecutor(RemotePythonExecutor):
                 return self._build["name"]
             except self._engine.sdk.errors.NotFound:
                 pass
+            except self._engine.errors as error:
+                raise self._engine.unavailable(error) from error
         return images.build(self._engine, self._say, packages=self.installed_packages, **self._build)
 
     def _volumes_of(self, image: str) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from actloop.executors.cloud import CloudStream
 from actloop.executors.reaper import REAPER
 from actloop.executors.service import ServiceExecutor, options_of_guests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from e2b import Sandbox
 
@@ -19,6 +19,7 @@ KEY = "E2B_API_KEY"
 _WHERE = "https://e2b.dev/dashboard?tab=keys"
 _TEMPLATE = "code-interpreter-v1"
 _TIMEOUT = 300
+_MOST_SECONDS = 86_400
 _OUR_MARK = "actloop-session"
 
 
@@ -42,6 +43,13 @@ class E2BExecutor(ServiceExecutor):
 
     kind = "e2b"
     takes_more = True
+    hands_on: ClassVar[Mapping[str, str]] = {
+        "api_key": "str | None",
+        "domain": "str | None",
+        "envs": "Mapping | None",
+        "metadata": "Mapping | None",
+        "template": "str | None",
+    }
     service = "E2B"
     extra = "e2b"
 
@@ -50,7 +58,7 @@ class E2BExecutor(ServiceExecutor):
         if "network" in kwargs:
             ours["allow_internet_access"] = True
         self._kwargs = kwargs
-        self._timeout = int(kwargs.get("timeout") or _TIMEOUT)
+        self._timeout = _checked_timeout(kwargs.get("timeout"))
         super().__init__(additional_imports, logger, **ours)
 
     @classmethod
@@ -124,6 +132,17 @@ class E2BExecutor(ServiceExecutor):
                 return f"E2B's library does not take an option that was given: {error}"
             case _:
                 return f"E2B could not make a sandbox: {type(error).__name__}: {error}"
+
+
+def _checked_timeout(seconds: Any) -> int:
+    """How long the service waits for a word of this process before it ends a sandbox."""
+    if seconds is None:
+        return _TIMEOUT
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"timeout must be a number of seconds, or None for {_TIMEOUT}, not {type(seconds).__name__}")
+    if not 1 <= seconds <= _MOST_SECONDS:
+        raise ValueError(f"timeout must be 1 to {_MOST_SECONDS:,} seconds, or None for {_TIMEOUT}")
+    return int(seconds)
 
 
 _OPTIONS = ("allow_internet_access", "allow_pickle", "start_timeout")

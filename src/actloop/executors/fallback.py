@@ -153,4 +153,5 @@ class FallbackExecutor(SessionExecutor):
 
 def none_left(reasons: list[str]) -> SandboxUnavailableError:
     """The error to raise when each of several was passed over, with the reason for each."""
-    return SandboxUnavailableError("None of the executors is available here. " + " ".join(reasons))
+    told = " ".join(reason if reason.endswith((".", "!", "?")) else f"{reason}." for reason in reasons)
+    return SandboxUnavailableError(f"None of the executors is available here. {told}")

@@ -15,6 +15,7 @@ from actloop.executors.base import (
     GuestExecutor,
     PythonExecutor,
 )
+from actloop.executors.checks import checked_dict, checked_texts, checked_tools
 from actloop.executors.cpu_time import cpu_time_of
 from actloop.executors.session import SandboxLimits
 from actloop.guest import BASE_BUILTIN_MODULES
@@ -177,12 +178,16 @@ def evaluate_python_code(
 
     Raises:
         InterpreterError: It failed; the message is the traceback and a hint.
+        TypeError: An argument is of another type.
     """
-    extra = [name for name in authorized_imports if name not in BASE_BUILTIN_MODULES]
+    imports = checked_texts("authorized_imports", authorized_imports)
+    extra = [name for name in imports if name not in BASE_BUILTIN_MODULES]
+    tools = checked_tools("static_tools", static_tools or {}) | checked_tools("custom_tools", custom_tools or {})
+    variables = checked_dict("state", {} if state is None else state, "variables")
     executor = LocalPythonExecutor(extra, max_print_outputs_length, timeout_seconds=timeout_seconds)
     with executor:
-        executor.send_tools({**(static_tools or {}), **(custom_tools or {})})
-        executor.send_variables({name: value for name, value in (state or {}).items() if not name.startswith("_")})
+        executor.send_tools(tools)
+        executor.send_variables({name: value for name, value in variables.items() if not name.startswith("_")})
         try:
             result = executor(code)
         finally:

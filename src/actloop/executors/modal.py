@@ -6,10 +6,10 @@ import atexit
 import dataclasses
 import os
 import sys
-import threading
 import weakref
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.reaper import AT_EXIT, REAPER
 from actloop.executors.service import ServiceExecutor
 from actloop.executors.session import SandboxLimits
@@ -36,6 +36,13 @@ _REQUEST = 256
 """MiB of memory that a sandbox is sure to have."""
 
 _OPENS_NETWORK = frozenset({"outbound_cidr_allowlist", "outbound_domain_allowlist"})
+_CREATED_WITH = (
+    *("block_network", "client", "cloud", "cpu", "encrypted_ports", "env", "environment_name", "ephemeral_disk"),
+    *("experimental_options", "gpu", "idle_timeout", "image", "memory", "name", "network_file_systems", "proxy"),
+    *("outbound_cidr_allowlist", "outbound_domain_allowlist", "region", "secrets", "tags", "volumes", "workdir"),
+)
+"""Arguments of `modal.Sandbox.create` that are looked for among the executor's."""
+
 _PYTHONS = ((3, 11), (3, 13))
 """The oldest and the newest Python that an image is made with; else it has that of this process."""
 
@@ -71,6 +78,12 @@ class ModalExecutor(ServiceExecutor):
     service = "Modal"
     extra = "modal"
     armor = False
+    instead: ClassVar[Mapping[str, str]] = {
+        **{name: f"write create_kwargs={{'{name}': ...}}, which modal.Sandbox.create gets" for name in _CREATED_WITH},
+        "timeout": "write create_kwargs={'timeout': ...} for a sandbox's life, timeout_seconds=... for one program's",
+        "token_id": "set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or write create_kwargs={'client': ...}",
+        "token_secret": "set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or write create_kwargs={'client': ...}",
+    }
     enforced = frozenset({"wall", "cpu", "memory", "output", "files", "value"})
 
     def __init__(
@@ -87,9 +100,10 @@ class ModalExecutor(ServiceExecutor):
         self.app_name = app_name
         self.port = port
         self.create_kwargs = dict(create_kwargs or {})
+        _check_sizes(self.create_kwargs)
         self._app: modal.App | None = None
         self._image: modal.Image | None = None
-        self._image_lock = threading.Lock()
+        self._image_lock = ForkSafeLock()
         if options.get("allow_hosts") and self._is_opened():
             raise ValueError("allow_hosts: create_kwargs opens the network for all programs; leave one of them out")
         super().__init__(additional_imports, logger, start_timeout=start_timeout, **options)
@@ -203,6 +217,24 @@ class ModalExecutor(ServiceExecutor):
                 return f"Modal cannot be reached. Check the network; {_STATUS}: {reason}"
             case _:
                 return f"Modal could not make a sandbox; {_STATUS}: {type(error).__name__}: {reason}"
+
+
+def _check_sizes(options: Mapping[str, Any]) -> None:
+    """Refuse sizes that no sandbox can have.
+
+    Raises:
+        TypeError: One is no number.
+        ValueError: One is not above 0.
+    """
+    for name, unit in (("memory", "MiB"), ("cpu", "cores"), ("timeout", "seconds"), ("idle_timeout", "seconds")):
+        given = options.get(name)
+        for size in cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,):
+            if size is None:
+                continue
+            if isinstance(size, bool) or not isinstance(size, int | float):
+                raise TypeError(f"create_kwargs: {name} must be a number of {unit}, not {type(size).__name__}")
+            if not 0 < size <= 1e9:
+                raise ValueError(f"create_kwargs: {name} must be a number of {unit} above 0, not {size!r:.40}")
 
 
 _alive: weakref.WeakSet[GuestProcess] = weakref.WeakSet()

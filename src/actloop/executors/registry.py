@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError, UnsupportedError
+from actloop.executors.checks import declared_options, did_you_mean as did_you_mean, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +51,16 @@ def checked_type(executor_type: Any) -> str | list[str]:
 
     Raises:
         TypeError: It is neither.
+        ValueError: The list is empty.
     """
     if isinstance(executor_type, str):
         return executor_type
     if isinstance(executor_type, list | tuple):
         names: list[Any] = list(cast("Sequence[Any]", executor_type))
+        if not names:
+            raise ValueError(
+                f"executor_type={executor_type!r} names no executor: give one or more of {', '.join(NAMES)}"
+            )
         if all(isinstance(name, str) for name in names):
             return names
     raise TypeError(
@@ -117,16 +122,7 @@ def check_options(made: type, options: Iterable[str]) -> None:
     Raises:
         TypeError: It does not take one of them.
     """
-    known = options_of(made)
-    for name in options:
-        if name not in known and not getattr(made, "takes_more", False):
-            raise TypeError(f"{made.__name__} takes no argument {name!r}{did_you_mean(name, known)}")
-
-
-def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """What is to be said of a name that is not known: the one that is most like it."""
-    close = get_close_matches(str(name), known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    refuse_unknown(made, options, options_of(made))
 
 
 def options_of(made: type) -> dict[str, Any]:
@@ -135,17 +131,7 @@ def options_of(made: type) -> dict[str, Any]:
     Returns:
         The type of each, as it is written where it is declared.
     """
-    import inspect
-
-    found: dict[str, Any] = {}
-    for cls in made.__mro__:
-        if "__init__" in vars(cls):
-            parameters = inspect.signature(cls.__init__).parameters.values()
-            named = [item for item in parameters if item.kind in (item.KEYWORD_ONLY, item.POSITIONAL_OR_KEYWORD)]
-            found = {item.name: item.annotation for item in named} | found
-            if all(item.kind is not item.VAR_KEYWORD for item in parameters):
-                break
-    return {name: kind for name, kind in found.items() if name not in _NO_OPTIONS}
+    return {name: kind for name, kind in declared_options(made).items() if name not in _NO_OPTIONS}
 
 
 def make_executor(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.base import GuestExecutor
+from actloop.executors.checks import checked_texts
 from actloop.executors.packages import module_of, packages_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class RemotePythonExecutor(GuestExecutor, common=True):
     ) -> None:
         if allow_pickle:
             raise ValueError("allow_pickle: values travel in a safe codec here and never as pickles; leave it out")
-        self.additional_imports = list(additional_imports)
+        self.additional_imports = checked_texts("additional_imports", additional_imports)
         self.logger = logger
         self.installed_packages: list[str] = _packages(self.additional_imports)
         super().__init__(map(module_of, self.additional_imports), **options)
@@ -80,7 +81,8 @@ class RemotePythonExecutor(GuestExecutor, common=True):
         The executor's own session, if there is one, ends: its next program begins in a sandbox that has them.
         """
         with self._lock:
-            added = [name for name in additional_imports if name not in self.additional_imports]
+            wanted = checked_texts("additional_imports", additional_imports)
+            added = [name for name in wanted if name not in self.additional_imports]
             if added:
                 self.additional_imports += added
                 self.installed_packages = _packages(self.additional_imports)

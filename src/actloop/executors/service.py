@@ -17,7 +17,7 @@ from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.stream import KeeperProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actloop.executors.guest_session import GuestProcess
     from actloop.executors.network import SessionProxy
@@ -51,6 +51,10 @@ class ServiceExecutor(RemotePythonExecutor, common=True):
     """Its name, for messages."""
     extra: ClassVar[str] = ""
     """The extra with its library, which is the name of the library's package, too."""
+    instead: ClassVar[Mapping[str, str]] = {}
+    """What to write instead of options that this class does not take, by their names."""
+    hands_on: ClassVar[Mapping[str, str]] = {}
+    """The types of options that go to the service's library, where they are checked here."""
     armor: ClassVar[bool] = True
     """Whether the service's streams carry text only."""
 

@@ -47,7 +47,7 @@ class Snapshot:
         return b"".join((_MAGIC, _digest(rest), *rest))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
         """A snapshot from its bytes. They are checked for damage, not for who made them: hostile ones do no more in a
         sandbox than a hostile program.
 
@@ -58,6 +58,7 @@ class Snapshot:
         if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Snapshot.from_bytes takes bytes, as to_bytes gives them; got {type(data).__name__}")
         view = memoryview(data)
+        view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         start = len(_MAGIC) + _DIGEST
         if bytes(view[: len(_MAGIC)]) != _MAGIC:
             raise ValueError("these bytes are no snapshot of a session, or that of another version of actloop")
@@ -91,6 +92,12 @@ def check_snapshot(snapshot: Any) -> None:
         raise TypeError(
             f"restore takes a Snapshot; got {type(snapshot).__name__}. Snapshot.from_bytes makes one of its bytes"
         )
+    for name, kind in (("kind", str), ("python", str), ("data", bytes), ("names", tuple)):
+        if not isinstance(getattr(snapshot, name), kind):
+            raise TypeError(
+                f"restore takes a Snapshot as snapshot() and Snapshot.from_bytes make it; {name} of this one is "
+                f"{type(getattr(snapshot, name)).__name__}"
+            )
 
 
 def _digest(parts: tuple[bytes | memoryview, ...]) -> bytes:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentToolExecutionError
+from actloop.executors.checks import checked_output
 from actloop.executors.session import Finished, GuestFailure
 from actloop.executors.waiting import run_now
 from actloop.runtime.gateway import Raised, Returned
@@ -38,7 +39,7 @@ def _call(run: Run, code: str) -> Any:
         run.executor.send_variables({**run.variables, **run.vault.of_sandbox})
         run.executor.send_tools({alias: _through_gateway(run, name) for name, alias in run.gateway.code_names.items()})
         run.prepared = True
-    return run.executor(code)
+    return checked_output(run.executor(code), run.executor)
 
 
 def _through_gateway(run: Run, name: str) -> Callable[..., Any]:

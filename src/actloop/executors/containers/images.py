@@ -40,6 +40,8 @@ def get(engine: Engine, name: str, say: Callable[[str], None]) -> dict[str, Any]
         return engine.api.inspect_image(name)
     except engine.sdk.errors.NotFound:
         say(f"Fetching the image {name}...")
+    except engine.errors as error:
+        raise engine.unavailable(error) from error
     try:
         repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
         _follow(engine.api.pull(repository, tag=tag, stream=True, decode=True), say)

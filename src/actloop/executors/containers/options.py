@@ -25,6 +25,9 @@ OVERHEAD = 64 * 1024 * 1024
 MOST_FILES = 20_000
 """Files that programs may have in their scratch folder, where the engine can limit that."""
 
+MOST_WARM = 1000
+"""Containers that are kept ready at most."""
+
 OPENING = frozenset(
     """
     blkio_weight_device cap_add cgroup_parent cgroupns command cpu_rt_period cpu_rt_runtime device_cgroup_rules
@@ -108,8 +111,28 @@ def check_numbers(cpus: Any, warm: Any) -> None:
     """
     if cpus is not None and (isinstance(cpus, bool) or not isinstance(cpus, int | float) or not 0.01 <= cpus <= 1e6):
         raise ValueError(f"cpus={cpus!r}: give a number of processors, such as 1.5, or None for all")
-    if isinstance(warm, bool) or not isinstance(warm, int) or warm < 0:
-        raise ValueError(f"warm={warm!r}: give a whole number of containers, 0 or more")
+    if isinstance(warm, bool) or not isinstance(warm, int) or not 0 <= warm <= MOST_WARM:
+        shown = f"{warm!r}" if not isinstance(warm, int) or abs(warm) < 1e18 else "so large a number"
+        raise ValueError(f"warm={shown}: give a whole number of containers, 0 to {MOST_WARM}")
+
+
+_REFERENCE = re.compile(
+    r"(?:[A-Za-z0-9.\-]+(?::[0-9]+)?/|\[[0-9a-fA-F:]+\](?::[0-9]+)?/)?"  # a registry
+    r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,})?"
+)
+
+
+def check_image(option: str, name: str | None) -> None:
+    """Refuse what is no name of an image, before an engine is asked for it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if name is not None and (len(name) > 1000 or not _REFERENCE.fullmatch(name)):
+        raise ValueError(
+            f"{option}={name!r:.100}: give the name of an image, such as 'python:3.12-slim' or "
+            "'registry.example.org/team/image:tag'; the part before the colon is in lower case"
+        )
 
 
 def refuse_unsafe(options: Mapping[str, Any]) -> None:
