@@ -147,3 +147,15 @@ def test_what_is_shown_of_a_value_is_its_beginning() -> None:
     assert shown.repr(ValueError("z" * 50)) == "ValueError('zzzzz..."
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abc..."
+
+
+@pytest.mark.parametrize("room", [20, 40, 60])
+def test_an_error_that_is_too_long_is_cut_where_it_shows(room: int) -> None:
+    secrets = {"TOKEN": Secret(TOKEN, place="sandbox")}
+    code = f"raise ValueError('x ' * {(10_000 - room) // 2} + TOKEN + 'x' * 10_000)"
+    model = ScriptedModel([f"<code>\n{code}\n</code>", "<code>\nfinal_answer(1)\n</code>"])
+    with CodeAgent([], model, secrets=secrets, verbosity_level=0) as agent:
+        agent.run("go")
+        said = repr(model.requests[1:]) + repr(agent.memory.get_full_steps())
+    for piece in pieces(TOKEN, 8):
+        assert piece not in said

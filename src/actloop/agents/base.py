@@ -50,6 +50,7 @@ from actloop.runtime.ports import Asyncio, Blocking, iterate_now
 from actloop.runtime.run import Run, current_run
 from actloop.tools.final_answer import FinalAnswerTool, answer_form, typed_final_answer
 from actloop.ui.logger import AgentLogger, LogLevel
+from actloop.values.cuts import cut
 from actloop.values.events import RunStarted
 
 if TYPE_CHECKING:
@@ -523,7 +524,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
         reset: bool = True,
     ) -> Callable[[], tuple[Run, Loop, RunStarted]]:
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"the task of agent '{called.name}' is a text that is not empty; got {task!r}"[:300])
+            raise ValueError(cut(f"the task of agent '{called.name}' is a text that is not empty; got {task!r}", 300))
         begin = self._beginning(briefing(self, called, task), reset, images, additional_args, max_steps)
 
         def begin_as_asked() -> tuple[Run, Loop, RunStarted]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, SandboxLimits
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +140,7 @@ class HostProtocol:
             case "asking", "told":
                 return self._told(message)
             case _:
-                said = repr(kind)[:40]
+                said = cut(repr(kind), 40)
                 raise ProtocolError(f"The sandbox said {said} while it was {self.state}")
 
     def _ready(self, message: dict[str, Any]) -> Ready:
@@ -159,7 +160,7 @@ class HostProtocol:
             raise ProtocolError("The sandbox opened too many calls at once")
         name = _text(message, "name", 200)
         if name not in self._tools:
-            raise ProtocolError(f"The sandbox called {name[:40]!r}, which it was not given")
+            raise ProtocolError(f"The sandbox called {cut(name, 40)!r}, which it was not given")
         concurrent = _take(message, "concurrent", bool)
         if not concurrent and self._plain_call is not None:
             raise ProtocolError("The sandbox made a second call from the thread that waits for the first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from .hints import Hints
+from .values import shortened
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,11 +76,11 @@ def describe(error: BaseException, name: str, source: str, guest: Guest) -> dict
         hint = ""
     return {
         "kind": type(error).__name__[:200],
-        "message": message[:10_000],
+        "message": shortened(message, 10_000),
         "traceback": shown,
         "line": line,
-        "source": text[:1_000],
-        "hint": hint[:1_000],
+        "source": shortened(text, 1_000),
+        "hint": shortened(hint, 1_000),
     }
 
 

@@ -12,6 +12,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from .read_only import ReadOnly
+from .values import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -79,7 +80,7 @@ class Files:
                 names = sorted(os.listdir(self.folder))
             except OSError:
                 return ""
-            shown = ", ".join(ascii(name)[:80] for name in names[:10]) or "nothing"
+            shown = ", ".join(shortened(ascii(name), 80) for name in names[:10]) or "nothing"
             return f"The current folder is the user's. It holds {shown}{', and more' if len(names) > 10 else ''}."
         return ""
 
@@ -191,7 +192,7 @@ class Files:
                     name.encode()
                     about = item.stat(follow_symlinks=False)
                 except UnicodeEncodeError:
-                    yield ascii(name)[1:-1][:1000], "name", 0, ""
+                    yield shortened(ascii(name)[1:-1], 1000), "name", 0, ""
                     continue
                 except FileNotFoundError:
                     continue

@@ -19,7 +19,7 @@ from .snapshots import Snapshots
 from .steps import Steps
 from .streams import NoInput, Output, Writer, no_input
 from .tools import Tool, error_from_host
-from .values import EncodeError, Opaque, safe_repr
+from .values import EncodeError, Opaque, safe_repr, shortened
 from .wire import MAX_VALUE, PROTOCOL
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Guest:
         try:
             return pack({"t": "told", "value": self.duties[what](details), "error": None}, self._channel.limit)
         except Exception as error:
-            reason = f"{type(error).__name__}: {safe_repr(error) if not str(error) else error}"[:2000]
+            reason = shortened(f"{type(error).__name__}: {safe_repr(error) if not str(error) else error}", 2000)
             return pack({"t": "told", "value": None, "error": reason}, self._channel.limit)
 
     def _read(self, _details: dict[str, Any]) -> dict[str, Any]:

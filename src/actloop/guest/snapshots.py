@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .interrupts import TimeUp
 from .pickling import LeftOutError, Pickling
 from .tools import Tool
-from .values import safe_repr
+from .values import safe_repr, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,4 +277,4 @@ def _words(error: BaseException) -> str:
         text = str(error) or safe_repr(error)
     except Exception:
         text = "it has no readable message"
-    return f"{type(error).__name__}: {text}"[:300]
+    return shortened(f"{type(error).__name__}: {text}", 300)

@@ -175,4 +175,9 @@ def safe_repr(value: Any) -> str:
     return text if len(text) <= _MAX_REPR else text[:_MAX_REPR] + "..."
 
 
+def shortened(text: str, length: int) -> str:
+    """The beginning of a longer text; what is left of a secret is only masked beside an ellipsis."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 type_of: Callable[[Any], Any] = type

@@ -20,6 +20,7 @@ from actloop.errors import message_of
 from actloop.mcp.errors import MCPConnectionError, MCPTimeoutError, MCPToolError
 from actloop.mcp.http import BROKEN, EXPIRED, MARK, UNREACHED, HttpTransport
 from actloop.mcp.stdio import StdioTransport
+from actloop.values.cuts import cut
 from mcp import Client, MCPError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class _Live:
         told = self.transport.epitaph()
         if not told and self.fault is not None:
             told = f"{type(self.fault).__name__}: {message_of(self.fault)}"
-        return f": {told}"[:_LONGEST_MESSAGE] if told else ""
+        return cut(f": {told}", _LONGEST_MESSAGE) if told else ""
 
 
 class Connection:
@@ -170,14 +171,14 @@ class Connection:
                     continue
                 raise await self._failure(what, error, live) from error
             except Exception as error:  # what the SDK raises for an answer that is none
-                told = f"{type(error).__name__}: {message_of(error)}"[:_LONGEST_MESSAGE]
+                told = cut(f"{type(error).__name__}: {message_of(error)}", _LONGEST_MESSAGE)
                 raise MCPToolError(
                     f"{what}: MCP server {self.server.label} gave an answer that is none: {told}"
                 ) from error
         raise AssertionError("unreachable")
 
     async def _failure(self, what: str, error: MCPError, live: _Live) -> Exception:
-        kind, message = _kind(error), (error.message or "(no message)")[:_LONGEST_MESSAGE]
+        kind, message = _kind(error), cut(error.message or "(no message)", _LONGEST_MESSAGE)
         if kind and kind != BROKEN:
             return MCPConnectionError(f"{what}: MCP server {self.server.label} cannot be asked: {message}")
         unknown = "Whether it did what was asked is not known; the next call connects again."

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from actloop.errors import AgentToolCallError
 from actloop.tools.schema import is_class_loaded
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from mcp_types import BlobResourceContents, CallToolResult, TextResourceContents
@@ -71,7 +72,7 @@ def error_text(result: CallToolResult) -> str:
     """The message of a result that is an error."""
     texts = [str(getattr(part, "text", "") or "") for part in result.content]
     text = "\n".join(text for text in texts if text).strip()
-    return text[:_LONGEST_ERROR] or "the server gave no reason"
+    return cut(text, _LONGEST_ERROR) or "the server gave no reason"
 
 
 def part_value(part: Any) -> Any:

@@ -15,6 +15,7 @@ from actloop.models.failures import broken, explained, failed_in_stream
 from actloop.models.fields import get, text
 from actloop.models.retry import ModelRequestError
 from actloop.models.turns import turns_of
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -165,7 +166,7 @@ class AnthropicModel(ServiceModel):
     def _read(self, response: Any, stop_sequences: list[str] | None) -> ChatMessage:
         blocks: Any = get(response, "content")
         if not isinstance(blocks, list):
-            raise broken(self._where, f"its answer holds no content: {str(response)[:300]!r}")
+            raise broken(self._where, f"its answer holds no content: {cut(str(response), 300)!r}")
         reason = text(get(response, "stop_reason"))
         message = read_blocks(cast("list[Any]", blocks), stop_sequences, reason, self._where, response)
         message.token_usage = tokens_of(counts_of(get(response, "usage"), (*_READ, _WRITTEN)), _READ, _WRITTEN)

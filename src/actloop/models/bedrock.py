@@ -16,6 +16,7 @@ from actloop.models.clients import CONNECT_SECONDS, Clients, import_sdk
 from actloop.models.failures import broken, late, lost, readable, refused
 from actloop.models.fields import get, items, text
 from actloop.models.turns import turns_of
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -170,7 +171,7 @@ class AmazonBedrockModel(ServiceModel):
     def _read(self, response: Any, stop_sequences: list[str] | None) -> ChatMessage:
         blocks: Any = get(get(get(response, "output"), "message"), "content")
         if not isinstance(blocks, list):
-            raise broken(self._where, f"its answer holds no content: {str(response)[:300]!r}")
+            raise broken(self._where, f"its answer holds no content: {cut(str(response), 300)!r}")
         received = [_received(block) for block in cast("list[Any]", blocks)]
         reason = text(get(response, "stopReason"))
         message = read_blocks(received, stop_sequences, reason, self._where, response)
@@ -287,7 +288,7 @@ def _image(source: dict[str, Any]) -> dict[str, Any]:
     url = str(source["url"])
     if not url.startswith("s3://"):
         raise ValueError(
-            f"Bedrock takes no image by its address ({url[:100]}): give the image itself, or an s3:// address"
+            f"Bedrock takes no image by its address ({cut(url, 100)}): give the image itself, or an s3:// address"
         )
     kind = url.rpartition(".")[2].lower()
     return {"format": "jpeg" if kind == "jpg" else kind, "source": {"s3Location": {"uri": url}}}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from actloop.models.failures import broken
 from actloop.models.fields import count, get, items, text
 from actloop.models.stops import StopFilter
+from actloop.values.cuts import cut
 from actloop.values.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -34,7 +35,7 @@ def read_reply(response: Any, stop_sequences: Sequence[str] | None, where: str) 
     choices = items(get(response, "choices"))
     message = get(choices[0], "message") if choices else None
     if message is None:
-        raise broken(where, f"its answer holds no choices: {str(response)[:300]!r}")
+        raise broken(where, f"its answer holds no choices: {cut(str(response), 300)!r}")
     content = text(get(message, "content")) or text(get(message, "refusal"))
     if content is not None:
         content = StopFilter(stop_sequences).feed_all(content)

@@ -162,7 +162,7 @@ def without_keys(keys: Iterable[str | None]) -> Generator[None]:
 
 
 def _cut(said: str) -> str:
-    return said[:_LONGEST].rstrip(".")
+    return said.rstrip(".") if len(said) <= _LONGEST else f"{said[:_LONGEST]} [...]"
 
 
 def _reason(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from actloop.models.base import Model, ToolLike
 from actloop.models.secrets import without_secrets
 from actloop.models.switch import check_real_requests
 from actloop.models.threads import call_in_thread
+from actloop.values.cuts import cut
 from actloop.values.messages import ChatMessage, MessageRole
 
 if TYPE_CHECKING:
@@ -247,8 +248,8 @@ def _explanation(where: str, doing: str, error: Exception) -> str:
     said = message_of(error)
     if isinstance(error, MemoryError) or any(words in said.lower() for words in _NO_MEMORY):
         return (
-            f"{where} ran out of memory: {said[:_LONGEST]}. Take a smaller or quantised model or a smaller data type "
-            "(such as bfloat16), or shorten the conversation and the reply (max_tokens)."
+            f"{where} ran out of memory: {cut(said, _LONGEST)}. Take a smaller or quantised model or a smaller data "
+            "type (such as bfloat16), or shorten the conversation and the reply (max_tokens)."
         )
     if "chat_template" in said or "chat template" in said:
         return (
@@ -256,8 +257,8 @@ def _explanation(where: str, doing: str, error: Exception) -> str:
             "or give a template by apply_chat_template_kwargs={'chat_template': ...}."
         )
     if type(error).__name__ in ("TemplateError", "UndefinedError", "TemplateSyntaxError"):
-        return f"The chat template of {where} refuses this conversation: {said[:_LONGEST]}"
-    return f"{where} {doing}: {type(error).__name__}: {said[:_LONGEST]}"
+        return f"The chat template of {where} refuses this conversation: {cut(said, _LONGEST)}"
+    return f"{where} {doing}: {type(error).__name__}: {cut(said, _LONGEST)}"
 
 
 def as_message(text: str, usage: TokenUsage, asked: Asked) -> ChatMessage:

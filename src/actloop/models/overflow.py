@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actloop.errors import message_of
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def overflow_of(error: BaseException) -> tuple[str, int | None] | None:
         text = f"{message_of(cause)} {getattr(cause, 'code', None) or ''} {getattr(cause, 'body', None) or ''}"
         text = text[:_CONSIDERED]
         if _REFUSALS.search(text) and not _RATE.search(text):
-            return message_of(cause)[:500], _window(text)
+            return cut(message_of(cause), 500), _window(text)
     return None
 
 

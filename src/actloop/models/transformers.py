@@ -14,6 +14,7 @@ from actloop.models.in_process import MAX_NEW_TOKENS, Asked, InProcessModel, as_
 from actloop.models.secrets import without_secrets
 from actloop.models.stops import StopFilter
 from actloop.models.switch import check_real_requests
+from actloop.values.cuts import cut
 from actloop.values.messages import ChatMessage, ChatMessageStreamDelta
 from actloop.values.usage import TokenUsage
 
@@ -337,7 +338,7 @@ def _unloadable(model_id: str, error: Exception) -> str:
             f"{start}: it is no folder, it is not in the cache, and the Hub cannot be reached (or HF_HUB_OFFLINE is "
             "set). Check the name and the network, or give the path of a folder that holds the model."
         )
-    return f"{start}: {said[:1000]}"
+    return f"{start}: {cut(said, 1000)}"
 
 
 def _causes(error: BaseException) -> Generator[BaseException]:

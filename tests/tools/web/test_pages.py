@@ -119,7 +119,7 @@ def test_a_long_page_is_cut_with_a_notice() -> None:
         visit = VisitWebpageTool(max_output_length=100, fetcher=Fetcher(allow_hosts=[server.place], max_bytes=20_000))
         assert visit(f"{server.url}/?n=20") == ("word " * 20).strip()
         assert visit(f"{server.url}/?n=2000") == (
-            ("word " * 20) + "\n\n[The page is longer: this is its beginning, 100 of 9,999 characters.]"
+            ("word " * 20) + "...\n\n[The page is longer: this is its beginning, 100 of 9,999 characters.]"
         )
         huge = visit(f"{server.url}/?n=200000")
         assert huge.endswith("[The page is longer: this is its beginning, 100 characters.]")

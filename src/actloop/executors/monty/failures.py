@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actloop import guest
 from actloop.executors.monty import lacks
 from actloop.executors.session import GuestFailure
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,9 @@ def of_syntax(error: SyntaxError, source: str, name: str) -> GuestFailure:
         error.text = lines[error.lineno - 1] + "\n"
     shown = "".join(traceback.format_exception_only(error))
     text = lines[error.lineno - 1].strip() if error.lineno and 0 < error.lineno <= len(lines) else ""
-    return GuestFailure(type(error).__name__, str(error)[:10_000], shown[:10_000], error.lineno, text[:1_000])
+    return GuestFailure(
+        type(error).__name__, cut(str(error), 10_000), cut(shown, 10_000), error.lineno, cut(text, 1_000)
+    )
 
 
 def of_refusal(reason: str, line: int, program: Program, name: str) -> GuestFailure:
@@ -97,14 +100,14 @@ def _entry(frame: Frame, feeds: Mapping[str, tuple[str, str]]) -> _Entry | None:
 
 
 def _failure(kind: str, message: str, entries: list[_Entry], current: str, hint: str) -> GuestFailure:
-    message = message[:10_000]
+    message = cut(message, 10_000)
     last = f"{kind}: {message}\n" if message else f"{kind}\n"
     shown = "Traceback (most recent call last):\n" + "".join(map(str, entries)) + last if entries else last
     own = next((entry for entry in reversed(entries) if entry.name == current), None)
-    line, text = (own.line, own.text.strip()[:1_000]) if own is not None else (None, "")
+    line, text = (own.line, cut(own.text.strip(), 1_000)) if own is not None else (None, "")
     if len(shown) > 10_000:
         shown = f"{shown[:5_000]}\n...\n{shown[-5_000:]}"
-    return GuestFailure(kind, message, shown, line, text, hint[:2_000])
+    return GuestFailure(kind, message, shown, line, text, cut(hint, 2_000))
 
 
 def _hint(kind: str, message: str, known: list[str]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actloop.executors.network.policy import host_name
+from actloop.values.cuts import cut
 
 MAX_HEAD = 32 * 1024
 """Bytes of a request line with its headers; of an answer's, too."""
@@ -400,7 +401,7 @@ class Answer:
 
 def plain_answer(status: int, sentence: str) -> bytes:
     """An answer of the proxy's own. The sentence is its reason phrase, too: most clients show nothing else."""
-    text = "".join(char if " " <= char <= "~" else "?" for char in sentence)[:1000]
+    text = cut("".join(char if " " <= char <= "~" else "?" for char in sentence), 1000)
     body = f"{text}\n".encode()
     headers: Headers = [
         (b"Content-Type", b"text/plain; charset=utf-8"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from actloop.errors import ForbiddenAddressError
 from actloop.executors.hosts import NETWORK_BUDGET
 from actloop.values.addresses import parsed_host, special
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +50,7 @@ def host_name(text: str) -> str:
     """
     name = text.lower().removesuffix(".")
     if len(name) > 253 or not _NAME.fullmatch(name):
-        raise ValueError(f"{text[:100]!r} is no name of a host")
+        raise ValueError(f"{cut(text, 100)!r} is no name of a host")
     return name
 
 
@@ -77,7 +78,7 @@ class _Entry:
 
 
 def _bad(text: object, why: str) -> ValueError:
-    shown = repr(text)[:120]
+    shown = cut(repr(text), 120)
     return ValueError(
         f"allow_hosts: {shown} {why}; write 'api.example.org:443', 'api.example.org' (ports 80 and 443), "
         "'*.example.org', an address such as '10.1.2.3:8080', or a network such as '10.1.0.0/16'"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actloop.errors import ForbiddenAddressError
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from actloop.values.addresses import Address
@@ -223,5 +224,5 @@ class Hello:
         extension = extensions.get(_SERVER_NAME)
         meant = _server_name(extension) if extension is not None else ""
         if meant.removesuffix(".") != (self._host if self._named else ""):
-            said = f"names {meant[:100]!r}" if meant else "names no host"
+            said = f"names {cut(meant, 100)!r}" if meant else "names no host"
             raise ForbiddenAddressError(f"a tunnel to {self._host} was opened, and the TLS in it {said}: refused")

@@ -15,6 +15,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 from actloop.errors import AgentToolExecutionError
+from actloop.values.cuts import cut
 
 _HUB = "https://huggingface.co"
 _SPACE_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
@@ -216,7 +217,7 @@ def _outcome(text: str) -> list[Any]:
             return cast("list[Any]", found)
         told = _mapping(found).get("error") if isinstance(found, dict) else found
         raise AgentToolExecutionError(
-            f"the app failed: {' '.join(str(told).split())[:500]}"
+            f"the app failed: {cut(' '.join(str(told).split()), 500)}"
             if told
             else "the app failed and does not say why; its arguments may be wrong"
         )

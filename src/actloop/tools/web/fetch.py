@@ -23,6 +23,7 @@ from actloop.tools.web.errors import (
     TooLargeError,
 )
 from actloop.values.addresses import DEFAULT_PORTS, AddressPolicy
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     import ssl
@@ -323,7 +324,7 @@ class _Call:
         url = str(answer.request.url)
         media = _media_type(headers)
         if self.accept is not None and answer.is_success and media and not _is_wanted(media, self.accept):
-            raise ContentTypeError(f"it is of the type {media[:80]}, which is not wanted here")
+            raise ContentTypeError(f"it is of the type {cut(media, 80)}, which is not wanted here")
         limit = self.fetcher.max_bytes
         length = headers.get("content-length", "")
         encoding = headers.get("content-encoding", "").strip().lower()
@@ -350,7 +351,7 @@ def _decoded(chunks: Iterable[bytes], encoding: str, limit: int) -> Iterator[byt
         yield from chunks
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ContentTypeError(f"it is compressed in a way that was not asked for: {encoding[:40]!r}")
+        raise ContentTypeError(f"it is compressed in a way that was not asked for: {cut(encoding, 40)!r}")
     inflate = None
     for chunk in chunks:
         if inflate is None:

@@ -83,4 +83,6 @@ def _cut(text: str, length: int, *, more: bool) -> str:
     if len(text) <= length and not more:
         return text
     of = f" of {len(text):,}" if len(text) > length and not more else ""
-    return f"{text[:length]}\n\n[The page is longer: this is its beginning, {min(length, len(text)):,}{of} characters.]"
+    return (
+        f"{text[:length]}...\n\n[The page is longer: this is its beginning, {min(length, len(text)):,}{of} characters.]"
+    )

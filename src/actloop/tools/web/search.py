@@ -13,6 +13,7 @@ from actloop.tools.web.engines import Found, read_bing, read_duckduckgo, read_ex
 from actloop.tools.web.errors import FetchError, NoResultsError
 from actloop.tools.web.results import listed
 from actloop.tools.web.service import Pace, Service
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +154,7 @@ class DuckDuckGoSearchTool(Tool):
         except DDGSException as error:
             if "no results" in str(error).lower():
                 raise NoResultsError(_NOTHING) from None
-            raise FetchError(f"DuckDuckGo cannot be searched: {str(error)[:300]}") from error
+            raise FetchError(f"DuckDuckGo cannot be searched: {cut(str(error), 300)}") from error
         return _some(listed(results, address="href", text="body", most=self.max_results))
 
 
