@@ -7,13 +7,13 @@ import builtins
 import contextlib
 import copy
 import inspect
-import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import InterpreterError
 from actloop.executors.checks import check_arguments, checked_dict, checked_tools
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.session import Call, Finished, RemoteTool
 from actloop.executors.snapshots import check_snapshot
 from actloop.executors.waiting import BlockingWaiter, run_now
@@ -79,7 +79,7 @@ class SessionExecutor(PythonExecutor):
         self._variables: dict[str, Any] = {}
         self._logs = ""
         self._files: dict[str, WorkspaceFile] = {}
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._waiter = BlockingWaiter()
 
     @abstractmethod
@@ -258,7 +258,7 @@ class SessionExecutor(PythonExecutor):
         for name, value in list(vars(self).items()):
             if isinstance(value, list | dict | set):
                 setattr(self, name, copy.copy(cast("Any", value)))
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._session = self._opened = None
 
     def cleanup(self) -> None:

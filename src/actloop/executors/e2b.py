@@ -6,6 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from actloop.errors import SandboxUnavailableError
 from actloop.executors.cloud import CloudStream
 from actloop.executors.reaper import REAPER
 from actloop.executors.service import ServiceExecutor, options_of_guests
@@ -75,6 +76,7 @@ class E2BExecutor(ServiceExecutor):
         return "open" if self.allow_internet_access else "try"
 
     def _create(self) -> tuple[_Machine, float, str]:
+        _check_not_forked()
         from e2b import Sandbox
 
         mark = uuid.uuid4().hex
@@ -105,6 +107,8 @@ class E2BExecutor(ServiceExecutor):
             Sandbox.kill(sandbox.sandbox_id, **api)
 
     def _explain(self, error: BaseException) -> str:
+        if isinstance(error, SandboxUnavailableError):
+            return error.message
         import e2b
         import httpx
 
@@ -132,6 +136,21 @@ class E2BExecutor(ServiceExecutor):
                 return f"E2B's library does not take an option that was given: {error}"
             case _:
                 return f"E2B could not make a sandbox: {type(error).__name__}: {error}"
+
+
+_users: set[int] = set()
+"""This process, if it has used the service's library, and those that it was forked from that had."""
+
+
+def _check_not_forked() -> None:
+    """The library waits for threads of its own, which a fork of the process that started them has not."""
+    _users.add(os.getpid())
+    if len(_users) > 1:
+        _users.discard(os.getpid())
+        raise SandboxUnavailableError(
+            "E2B's library cannot be used in a process that was forked from one that used it: start processes with "
+            "multiprocessing's method 'spawn' or 'forkserver', or choose another executor"
+        )
 
 
 def _checked_timeout(seconds: Any) -> int:

@@ -85,7 +85,7 @@ class GuestProcess(Protocol):
         ...
 
     def close(self) -> None:
-        """Kill the process and free what is held for it."""
+        """Kill the process and free what is held for it; in a fork of this process, only free the fork's part."""
         ...
 
 
@@ -343,6 +343,13 @@ class GuestSession(Session):
 
     def close(self) -> None:
         """As in `Session`."""
+        if self._owner != os.getpid():  # a fork has only descriptors of it, and the lock may be held for ever
+            self._alive = False
+            if not self._closed:
+                self._closed = True
+                self._process.close()
+                self._channel.close()
+            return
         with self._lock:
             self._alive = False
             self._cancel_timer()

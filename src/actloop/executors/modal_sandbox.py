@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.cloud import CloudStream
+from actloop.executors.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
@@ -38,7 +39,7 @@ class _Loop:
     """An event loop in a daemon thread; a fork of this process gets one of its own."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owner = 0
         self._tasks: set[asyncio.Future[Any]] = set()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
+import os
 from typing import TYPE_CHECKING, Any
 
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.reaper import REAPER
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class WarmPool:
         self._coming = 0
         self._wanted = ""
         self._epoch = 0
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
+        self._owner = os.getpid()
 
     def take(self, config: dict[str, Any], start: Callable[[dict[str, Any]], KeeperProcess]) -> KeeperProcess:
         """A guest of this configuration, started now if none is ready; the next one is started meanwhile.
@@ -45,6 +47,8 @@ class WarmPool:
         dropped: list[KeeperProcess] = []
         taken: KeeperProcess | None = None
         with self._lock:
+            if self._owner != os.getpid():  # in a fork: what is ready and what is coming are its parent's
+                self._owner, self._ready, self._coming = os.getpid(), [], 0
             if wanted != self._wanted:
                 dropped, self._ready, self._wanted = self._ready, [], wanted
                 self._epoch += 1

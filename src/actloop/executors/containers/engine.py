@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.containers import address
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.reaper import REAPER
 from actloop.executors.stream import SocketStream
 
@@ -308,7 +309,7 @@ def is_dead(label: str) -> bool:
 
 
 _engines: dict[tuple[str | None, int], Engine] = {}
-_engines_lock = threading.Lock()
+_engines_lock = ForkSafeLock()
 
 
 def engine_at(base_url: str | None = None) -> Engine:

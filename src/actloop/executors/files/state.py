@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.workspace import WorkspaceFile
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Ask: TypeAlias = "Callable[..., Awaitable[Any]]"
 """Asks the guest for one of its duties, by name and with details."""
 
 
-CHANGING = threading.Lock()
+CHANGING = ForkSafeLock()
 """Held while the folder is changed: sessions of other threads may have the same one."""
 
 

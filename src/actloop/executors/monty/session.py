@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 from actloop.executors.forks import forked
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.monty import failures, lacks, prelude
 from actloop.executors.monty.clock import Clock
 from actloop.executors.monty.engine import Done, Engine
@@ -485,7 +486,7 @@ class MontySession(Session):
 
 
 _prepared: dict[tuple[Any, Any], tuple[bytes, int]] = {}
-_preparing = threading.Lock()
+_preparing = ForkSafeLock()
 
 
 def _fresh(limits: ResourceLimits, mark: str, value: int) -> Checkout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import socket
 import threading
@@ -45,6 +46,7 @@ class SessionProxy:
         self._observer: Callable[[NetworkRequested], None] | None = None
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
+        self._owner = os.getpid()
         self._requests = 0
         self._active = 0
         self._exchanges: set[Exchange] = set()
@@ -87,7 +89,12 @@ class SessionProxy:
                 self._active += 1
 
     def close(self) -> None:
-        """Break off every connection, and wait a moment for the requests to be told; idempotent, never raises."""
+        """Break off every connection, and wait a moment for the requests to be told; idempotent, never raises.
+
+        In a fork of the process that it belongs to, nothing happens.
+        """
+        if self._owner != os.getpid():
+            return
         with self._changed:
             self._closed = True
             for open_one in self._sockets:

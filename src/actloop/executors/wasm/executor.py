@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 from actloop.executors.base import Unsaid
+from actloop.executors.locks import ForkSafeLock
 from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.wasm import assets, image, packages
 
@@ -143,7 +144,7 @@ class WasmExecutor(RemotePythonExecutor):
 
     def _without_spare(self) -> None:
         self._spare: tuple[dict[str, Any], DenoProcess] | None = None
-        self._spare_lock = threading.Lock()
+        self._spare_lock = ForkSafeLock()
         self._maker: threading.Thread | None = None
 
     def _set_apart(self) -> None:

@@ -138,6 +138,7 @@ class DenoProcess:
     def __init__(self, plan: Plan, config: Mapping[str, Any], limits: SandboxLimits) -> None:
         disk = (limits.disk or 0) + config.get("workspace", {}).get("room", 0)
         task = {"make": False, "config": dict(config), "limits": {"disk": disk, "files": limits.files}}
+        self._owner = os.getpid()
         self.channel, other = socket.socketpair()
         try:
             self._child = subprocess.Popen(
@@ -200,8 +201,8 @@ class DenoProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._child.poll() is None
+        """Whether it has not ended yet; a fork of the process that started it has none."""
+        return self._owner == os.getpid() and self._child.poll() is None
 
     def signal(self, number: int) -> None:
         """As in `GuestProcess`."""
@@ -225,8 +226,9 @@ class DenoProcess:
 
     def close(self) -> None:
         """As in `GuestProcess`."""
-        self._child.kill()
-        self._child.wait()
+        if self._owner == os.getpid():
+            self._child.kill()
+            self._child.wait()
         if self._child.stderr is not None:
             self._child.stderr.close()
 
