@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from actloop.errors import AgentError, InterpreterError
@@ -10,6 +12,7 @@ from actloop.executors.fallback_names import Definitions
 from actloop.executors.fallback_values import has_collections, has_objects, making, plain
 from actloop.executors.session import Call, Finished, GuestFailure, Printed, Session
 from actloop.guest import Opaque, Record
+from actloop.guest.imports import Imports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -212,10 +215,24 @@ class FallbackSession(Session):
                 f"This sandbox lacks {reason}. The next program runs in another one that has it, with the variables. "
                 "What was called and printed before the failure is done: do not do it again."
             )
-            failure = GuestFailure(
-                failure.kind, failure.message, failure.traceback, failure.line, failure.source, hint, failure.lost
-            )
+            failure = replace(failure, hint=hint)
+        elif failure is not None and self._can_move:
+            failure = replace(failure, hint=self._why_not_allowed(failure) or failure.hint)
         return Finished(event.output, logs, failure)
+
+    def _why_not_allowed(self, failure: GuestFailure) -> str:
+        """Of a module that no executor may import: what the last one would have said of it; else nothing."""
+        found = re.fullmatch(r"No module named '([\w.]+)'", failure.message)
+        if failure.kind != "ModuleNotFoundError" or found is None:
+            return ""
+        last = self._owner.executors[-1]
+        gate = Imports(
+            self._elsewhere,
+            {},
+            network=getattr(last, "network", None) is not None,
+            files=getattr(last, "workspace", None) is not None,
+        )
+        return f"{gate.refusal(found[1])}."
 
     # ---- going on elsewhere
 

@@ -126,7 +126,7 @@ class Imports:
             if allows_import(name, self.allowed):
                 self.known.add(name)
             elif not self._permits(name, fromlist or ()):
-                raise self._refusal(name)
+                raise self.refusal(name)
         return self._import(name, globals, locals, cast("Sequence[str]", fromlist or ()), level)
 
     def _permits(self, name: str, fromlist: Sequence[str]) -> bool:
@@ -134,7 +134,8 @@ class Imports:
             return True
         return bool(fromlist) and all(allows_import(f"{name}.{part}", self.allowed) for part in fromlist)
 
-    def _refusal(self, name: str) -> ImportError:
+    def refusal(self, name: str) -> ImportError:
+        """The error of a module that may not be imported: what to do instead, and how the user can allow it."""
         top = name.partition(".")[0]
         if name in self._tools:
             return ImportError(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from actloop import ActionStep
+
 from .kit import agent_of
 
 pytest.importorskip("pydantic_monty")
@@ -57,3 +59,11 @@ def test_two_runs_begin_in_the_first_executor() -> None:
     with agent_of("import statistics\nfinal_answer(1)", "final_answer(2)") as agent:
         assert agent.run("go") == 1
         assert agent.run("go") == 2
+
+
+@pytest.mark.parametrize("module", ["sqlite3", "numpy"])
+def test_a_module_that_nobody_may_import_says_how_the_user_allows_it(module: str) -> None:
+    with agent_of(f"import {module}", "final_answer(1)") as agent:
+        agent.run("go")
+        told = [step.error.message for step in agent.memory.steps if isinstance(step, ActionStep) and step.error]
+    assert f"The user can allow it with additional_authorized_imports=['{module}'], or --imports {module}." in told[0]

@@ -71,10 +71,10 @@ def test_what_an_entry_opens(entry: str, host: str, port: int) -> None:
         ("127.0.0.1:8080", "64:ff9b::7f00:1", 8080),
         ("10.1.0.0/16", "10.2.0.1", 443),
         ("169.254.0.0/16", "169.254.169.254", 80),
-        ("0.0.0.0/0", "169.254.169.254", 80),
-        ("0.0.0.0/0", "100.100.100.200", 80),
-        ("::/0", "fd00:ec2::254", 80),
-        ("::/0", "::ffff:169.254.169.254", 80),
+        ("168.0.0.0/6", "169.254.169.254", 80),
+        ("64.0.0.0/2", "100.100.100.200", 80),
+        ("fc00::/7", "fd00:ec2::254", 80),
+        ("::/1", "::ffff:169.254.169.254", 80),
     ],
 )
 def test_what_an_entry_leaves_closed(entry: str, host: str, port: int) -> None:
@@ -152,3 +152,17 @@ def test_the_model_is_told_what_can_be_reached() -> None:
     assert LocalPythonExecutor().instructions() == ""
     many = LocalPythonExecutor(allow_hosts=[f"h{number}.example.org" for number in range(30)])
     assert "and 20 more" in many.instructions()
+
+
+@pytest.mark.parametrize("everything", ["*", "*:443", "0.0.0.0/0", "0.0.0.0/0:443", "::/0", "[::/0]:443"])
+def test_no_entry_opens_every_host(everything: str) -> None:
+    with pytest.raises(ValueError, match="stands for every host"):
+        NetworkPolicy([everything])
+
+
+def test_a_metadata_service_in_a_network_says_how_it_is_opened() -> None:
+    policy = NetworkPolicy(["169.254.0.0/16", "127.0.0.1:8080"])
+    with pytest.raises(ForbiddenAddressError, match=r"169.254.169.254:80 is not opened by a network .* very address"):
+        policy.check_host("169.254.169.254", 80)
+    with pytest.raises(ForbiddenAddressError, match=r"169.254.169.254:81 is not among what may be reached"):
+        policy.check_host("169.254.169.254", 81)

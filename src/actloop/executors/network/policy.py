@@ -68,6 +68,11 @@ class _Entry:
             return False
         return host.endswith(self.name[1:]) if self.name.startswith("*.") else host == self.name
 
+    def covers(self, address: Address, port: int) -> bool:
+        """Whether it is a network with this address in it, which it need not open."""
+        network = self.network
+        return network is not None and port in self.ports and address.version == network.version and address in network
+
     def holds(self, address: Address) -> bool:
         """Whether it opens this address: a network opens no metadata service, only the address alone does."""
         network = self.network
@@ -114,9 +119,12 @@ def _entry(text: object) -> _Entry:
 
 def _network(text: str) -> Network | None:
     try:
-        return ip_network(text)
+        network = ip_network(text)
     except ValueError:
         return None
+    if network.prefixlen == 0:
+        raise _bad(text, "stands for every host")
+    return network
 
 
 def _entry_name(text: str, host: str) -> str:
@@ -191,6 +199,12 @@ class NetworkPolicy:
             entries = [entry for entry in self._entries if entry.names(host)]
         if not any(port in entry.ports for entry in entries):
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            if address is not None and any(entry.covers(address, port) for entry in self._entries):
+                found = special(address)
+                raise ForbiddenAddressError(
+                    f"{shown} is not opened by a network that holds it, since it is {found[0] if found else 'special'}"
+                    ": such an address is opened by that very address alone in allow_hosts"
+                )
             raise ForbiddenAddressError(f"{shown} is not among what may be reached from here: {self.listed}")
         return address
 
