@@ -146,6 +146,8 @@ def test_a_program_that_runs_too_long_or_holds_too_much_is_ended(service: Servic
     "options",
     [
         ["--timeout", "0"],
+        ["--memory", "1.5"],
+        ["--quota", "1.5"],
         ["--timeout", "nan"],
         ["--timeout", "soon"],
         ["--memory", "0"],

@@ -135,6 +135,10 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (LocalPythonExecutor, {"additional_functions": 3}, TypeError, "additional_functions must be a dict or None"),
     (LocalPythonExecutor, {"additional_functions": {"f": 3}}, TypeError, r"\['f'\] must be a function, not int"),
     (LocalPythonExecutor, {"additional_functions": {1: len}}, TypeError, "whose keys are texts"),
+    *(
+        (LocalPythonExecutor, {"network_budget": bad}, ValueError, "network_budget is a positive number of bytes")
+        for bad in ("x", float("nan"), -1, True)
+    ),
     (DockerExecutor, {"container_run_kwargs": [1]}, TypeError, "container_run_kwargs must be a dict"),
     (DockerExecutor, {"image": 5}, TypeError, "image must be a text or None, not int"),
     (DockerExecutor, {"image": "UPPER CASE"}, ValueError, "image='UPPER CASE': give the name of an image"),

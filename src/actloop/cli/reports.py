@@ -221,7 +221,7 @@ def _executors() -> list[Finding]:
             fetched: str = kind.to_fetch() if not reason and hasattr(kind, "to_fetch") else ""
         except Exception as error:  # a broken package of a service's must not hide what else is here
             return Finding(name, False, f"{type(error).__name__}: {error}")
-        ready = f"ready; the first session fetches {fetched}" if fetched else "ready"
+        ready = f"ready; the first session {fetched}" if fetched else "ready"
         return Finding(name, not reason, reason or ready)
 
     with ThreadPoolExecutor(len(NAMES)) as pool:  # some ask a daemon, or look for a program

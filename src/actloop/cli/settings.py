@@ -8,15 +8,27 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts import Token
 
 NAME = re.compile(r"[\w.*/:,\\-]+")
 MIB = 1024 * 1024
 
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+
+
+def whole_number(_: type, tokens: Sequence[Token]) -> int:
+    """A whole number as it was written: none is rounded."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", tokens[0].value):
+        raise ValueError(f"{tokens[0].value:.40} is no whole number")
+    return int(tokens[0].value)
 
 
 class UsageError(Exception):
@@ -93,7 +105,7 @@ class ProgramOptions:
     sandbox_secret
         As --secret; programs have the value, too, as a variable of that name.
     timeout
-        Seconds that one program may run. [default: 30]
+        Seconds that one program may run. [default: 30; with wasm 60]
     memory
         MiB that a program may hold. [default: 512]
     """
@@ -105,11 +117,11 @@ class ProgramOptions:
     executor_option: Annotated[list[str] | None, Parameter(allow_leading_hyphen=True)] = None
     workspace: str | None = None
     writable: bool = False
-    quota: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1 << 24))] = None
+    quota: Annotated[int | None, Parameter(converter=whole_number, validator=Number(gte=1, lte=1 << 24))] = None
     allow_host: list[str] | None = None
     sandbox_secret: list[str] | None = None
     timeout: Annotated[float | None, Parameter(validator=Number(gte=0.01, lte=1e6))] = None
-    memory: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1 << 24))] = None
+    memory: Annotated[int | None, Parameter(converter=whole_number, validator=Number(gte=1, lte=1 << 24))] = None
 
     @property
     def given(self) -> list[str]:

@@ -20,7 +20,7 @@ from actloop.executors.direct import (
     call_on_host as call_on_host,
 )
 from actloop.executors.guest_session import GuestProcess, GuestSession
-from actloop.executors.hosts import NETWORK_BUDGET, checked_hosts
+from actloop.executors.hosts import NETWORK_BUDGET, checked_budget, checked_hosts
 from actloop.executors.session import SandboxLimits
 from actloop.executors.workspace import as_workspace
 from actloop.guest import BASE_BUILTIN_MODULES
@@ -156,7 +156,7 @@ class GuestExecutor(SessionExecutor):
         )
 
     def _policy(self, allow_hosts: Iterable[str], budget: int | None) -> NetworkPolicy | None:
-        allow_hosts = checked_hosts(allow_hosts)
+        allow_hosts, budget = checked_hosts(allow_hosts), checked_budget(budget)
         if not allow_hosts:
             return None
         if not self.networked:

@@ -153,6 +153,18 @@ class DockerExecutor(RemotePythonExecutor):
         """As in `GuestExecutor`."""
         return address.find()[1]
 
+    @classmethod
+    def to_fetch(cls) -> str:
+        """What the first session does by itself, once; empty when that is done."""
+        try:
+            return (
+                ""
+                if images.has_built(engine_at(None))
+                else "builds its image, which takes a registry; image= names one"
+            )
+        except SandboxUnavailableError as error:
+            return f"cannot begin: {error}"
+
     def _promised(self, limits: SandboxLimits) -> SandboxLimits:
         """As in `GuestExecutor`; what this engine cannot limit is not promised."""
         info, default = self._engine.info, SandboxLimits()

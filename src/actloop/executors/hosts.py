@@ -9,6 +9,17 @@ NETWORK_BUDGET = 32 * 1024 * 1024
 """Bytes that a session may exchange with the hosts that it may reach, unless told otherwise."""
 
 
+def checked_budget(budget: Any) -> int | None:
+    """What `network_budget` was given.
+
+    Raises:
+        ValueError: It is no positive number of bytes, nor None.
+    """
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget <= 0):
+        raise ValueError(f"network_budget is a positive number of bytes, or None for no limit; got {budget!r:.80}")
+    return budget
+
+
 def checked_hosts(allow_hosts: Any) -> list[str]:
     """What `allow_hosts` was given, as a list.
 

@@ -13,6 +13,7 @@ import pytest
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.containers import images
+from actloop.executors.docker import DockerExecutor
 
 from ..engine import test_image as image_of_tests
 from ..lines import Lines
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actloop.executors.containers.engine import Engine
-    from actloop.executors.docker import DockerExecutor
 
 
 @needs_engine
@@ -124,3 +124,11 @@ def test_the_shipped_dockerfile_needs_no_root_and_installs_packages() -> None:
     text = images.shipped()
     assert "\nUSER 65532:65532\n" in text
     assert "requirements.txt" in text
+
+
+@needs_engine
+def test_what_the_first_session_has_to_build_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.address)
+    monkeypatch.setattr(images, "BASE", f"localhost/never-built:{uuid.uuid4().hex}")
+    assert not images.has_built(engine)
+    assert DockerExecutor.to_fetch().startswith("builds its image")

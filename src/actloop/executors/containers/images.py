@@ -75,7 +75,7 @@ def build(
         SandboxUnavailableError: It cannot be built.
     """
     parts = [shipped(), dockerfile or "", base or BASE, *packages]
-    content = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    content = _hash(parts)
     wanted = name or f"{NAME}:{content}"
     if _content_of(engine, wanted) == content:
         return wanted
@@ -87,6 +87,20 @@ def build(
         base = below
     _build(engine, say, wanted, shipped(), {"BASE": base or BASE}, content, packages)
     return wanted
+
+
+def has_built(engine: Engine) -> bool:
+    """Whether the image is there that programs run in unless told otherwise.
+
+    Raises:
+        SandboxUnavailableError: The engine cannot say.
+    """
+    content = _hash([shipped(), "", BASE])
+    return _content_of(engine, f"{NAME}:{content}") == content
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _content_of(engine: Engine, name: str) -> str:
@@ -141,7 +155,10 @@ def _build(
         _follow(output, say)
     except (*engine.errors, _BuildError) as error:
         reason = getattr(error, "explanation", None) or error
-        raise SandboxUnavailableError(f"The image {name} cannot be built: {reason}") from error
+        raise SandboxUnavailableError(
+            f"The image {name} cannot be built; image= names one that is here already, with Python 3.11 or later. The "
+            f"engine said: {reason}"
+        ) from error
 
 
 def _follow(output: Iterable[Any], say: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from actloop.errors import ForbiddenAddressError
-from actloop.executors.hosts import NETWORK_BUDGET
+from actloop.executors.hosts import NETWORK_BUDGET, checked_budget
 from actloop.values.addresses import parsed_host, special
 from actloop.values.cuts import cut
 
@@ -160,12 +160,10 @@ class NetworkPolicy:
     ) -> None:
         if isinstance(allow_hosts, str):
             raise ValueError(f"allow_hosts is a list of hosts, not one text: write [{allow_hosts!r}]")
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget <= 0):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"network_budget is a positive number of bytes, or None for no limit; got {budget!r}")
         self._entries = [_entry(text) for text in allow_hosts]
         if not self._entries:
             raise ValueError("allow_hosts names no host: leave it out to have no network")
-        self.budget = budget
+        self.budget = checked_budget(budget)
         self.resolve = resolve
 
     @property

@@ -29,9 +29,9 @@ _LINUX = frozenset({"cpu"} if sys.platform == "linux" else ())
 class WasmExecutor(RemotePythonExecutor):
     """Runs programs in Pyodide, which is CPython for WebAssembly, in a Deno that has no permission at all.
 
-    It works wherever Deno does, without root and without a daemon. A session starts in a third of a second and takes
-    200 MB; programs run two to four times slower than in CPython, and have neither threads nor other processes. Pyodide
-    is fetched from the npm registry on first use, into the user's cache.
+    It works wherever Deno does, without root and without a daemon. A session starts in about half a second and takes
+    200 MB; programs run one to three times slower than in CPython, and have neither threads nor other processes.
+    Pyodide is fetched from the npm registry on first use, into the user's cache.
 
     Args:
         additional_imports: Modules that programs may import besides the standard library's. Those of packages are
@@ -93,8 +93,12 @@ class WasmExecutor(RemotePythonExecutor):
 
     @classmethod
     def to_fetch(cls) -> str:
-        """What the first session fetches by itself; empty when it is here."""
-        return "" if assets.has_pyodide() else f"Pyodide {assets.PYODIDE}, or `python -m actloop.executors.wasm` does"
+        """What the first session does by itself, once; empty when that is done."""
+        return (
+            ""
+            if assets.has_pyodide()
+            else f"fetches Pyodide {assets.PYODIDE}, or `python -m actloop.executors.wasm` does"
+        )
 
     def instructions(self) -> str:
         """As in `GuestExecutor`."""

@@ -121,7 +121,7 @@ def environment() -> dict[str, str]:
 
 
 class DenoProcess:
-    """A guest in Pyodide in Deno; ready to serve when it has been made, which takes a third of a second with an image.
+    """A guest in Pyodide in Deno; ready to serve when it has been made, which takes about half a second with an image.
 
     Args:
         plan: What to run.
