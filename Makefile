@@ -9,7 +9,7 @@ CODE := src tests scripts $(wildcard benchmarks evaluation examples)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench eval docs clean
+.PHONY: help demo test attacks lint format bench eval docs clean
 
 help: ## Show what there is.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 ~\2/p' $(MAKEFILE_LIST) | awk -F~ '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -25,6 +25,10 @@ test: $(VENV)/.developed $(LITELLM)/.developed ## Everything CI runs: formatting
 	@sh scripts/get_podman.sh
 	@sh scripts/run_tests.sh $(BIN)
 	$(LITELLM)/bin/pytest -W default::pytest.PytestUnraisableExceptionWarning $(LITELLM_TESTS)
+
+attacks: $(VENV)/.developed ## Try all attacks on every executor that can run here; writes docs/attacks.md.
+	@sh scripts/get_podman.sh
+	@$(BIN)/python -m tests.attacks.table $(ARGS)
 
 lint: $(VENV)/.developed ## Formatting, lint and strict types.
 	$(BIN)/ruff format --check $(CODE)

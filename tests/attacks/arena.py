@@ -212,7 +212,7 @@ class Arena:
         memory = peak_memory()
         sandboxed = self._open(executor)
         try:
-            outcome = sandboxed.run(attack.prelude)
+            outcome = sandboxed.run(attack.definitions)
             if outcome.kind or outcome.raised is not None:
                 raise AssertionError(f"the prelude failed: {outcome}")
             outcome = sandboxed.run(attack.code)

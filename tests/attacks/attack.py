@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import textwrap
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,21 @@ def reap(os):
 """Defined in every session that attacks."""
 
 RAW = '''
+def passed(*results):
+    """Results that are no refusal: the call took place, or failed for its arguments only."""
+    return [result for result in results if result not in (-1, -38)]  # EPERM, ENOSYS
+
+def worked(*results):
+    """Results of calls that succeeded."""
+    return [result for result in results if result >= 0]
+
+def attempt(action):
+    """What an action gives, or nothing if it fails."""
+    try:
+        return action()
+    except (OSError, ValueError, MemoryError):
+        return None
+
 import ctypes, errno, os, struct, sys, threading, time
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,21 +63,6 @@ def call(name, *arguments):
     ctypes.set_errno(0)
     result = _libc.syscall(ctypes.c_long(number), *arguments)
     return -ctypes.get_errno() if result == -1 else result
-
-def passed(*results):
-    """Results that are no refusal: the call took place, or failed for its arguments only."""
-    return [result for result in results if result not in (-errno.EPERM, -errno.ENOSYS)]
-
-def worked(*results):
-    """Results of calls that succeeded."""
-    return [result for result in results if result >= 0]
-
-def attempt(action):
-    """What an action gives, or nothing if it fails."""
-    try:
-        return action()
-    except (OSError, ValueError, MemoryError):
-        return None
 '''
 """Defined besides where every import is allowed."""
 
@@ -113,7 +115,7 @@ class Attack:
         code: The program. The value of its last expression is what it has got hold of: anything true is a success.
         imports: Additional authorised imports.
         limits: Limits of its session.
-        prelude: What is defined beforehand.
+        prelude: What may be used: definitions, of which those that it uses are made beforehand (`definitions`).
         ends: Kind of the failure that it must end with; empty for none; None for any or none.
         dies: Whether its session must be lost; None when that does not matter.
         then: A second program for the same session, if that still lives; its value is judged like the first's.
@@ -125,6 +127,7 @@ class Attack:
         workspace: "read" or "write" where its session has a folder of the user's (`workplace`), which it may read, or
             write, too.
         needs: What an executor must have for it to be tried, as `lacks` of `kit.Subject` names it.
+        platform: Name of the executor for which it is written; empty where it is written for any.
     """
 
     family: str
@@ -143,9 +146,68 @@ class Attack:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     workspace: str = ""
     needs: tuple[str, ...] = ()
+    platform: str = ""
 
     def __str__(self) -> str:
-        return f"{self.family}-{self.name}"
+        return f"{self.platform and self.platform + '-'}{self.family}-{self.name}"
+
+    @property
+    def definitions(self) -> str:
+        """What of the prelude its programs use, so that what they do not use need not be there."""
+        return _used(self.prelude, f"{self.code}\n{self.then}")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it speaks to the host by itself, past the guest."""
+        return "def say(" in self.prelude
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What an executor must have for it to be tried."""
+        starts_threads = re.search(r"\bThread\(|start_new_thread|ThreadPool", f"{self.code}{self.then}")
+        return frozenset((*self.needs, *(["threads"] if starts_threads else [])))
+
+
+def _used(definitions: str, code: str) -> str:
+    """Those of some definitions whose names occur in code, or in one that is used."""
+    pieces = [(_bound(node), ast.unparse(node)) for node in _statements(definitions)]
+    words, kept = _words(code), set[int]()
+    while fresh := [at for at, (name, _) in enumerate(pieces) if name in words and at not in kept]:
+        kept.update(fresh)
+        words |= {word for at in fresh for word in _words(pieces[at][1])}
+    return "\n".join(pieces[at][1] for at in sorted(kept))
+
+
+def _statements(definitions: str) -> list[ast.stmt]:
+    found: list[ast.stmt] = []
+    for node in ast.parse(definitions).body:
+        found += [ast.Import([name]) for name in node.names] if isinstance(node, ast.Import) else [node]
+    return found
+
+
+def _bound(node: ast.stmt) -> str:
+    """The name that a statement defines, or to whose object it does something."""
+    match node:
+        case ast.Import(names=[ast.alias(name=name, asname=asname)]):
+            return asname or name.partition(".")[0]
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.Assign(targets=[target]):
+            while isinstance(target, ast.Attribute | ast.Subscript):
+                target = target.value
+            if isinstance(target, ast.Name):
+                return target.id
+        case _:
+            pass
+    raise ValueError(f"a prelude consists of imports, functions, classes and assignments, not of {ast.unparse(node)}")
+
+
+def _words(code: str) -> set[str]:
+    return set(re.findall(r"\w+", code))
+
+
+HARNESS = frozenset(_bound(node) for text in (COMMON, RAW, WIRE) for node in _statements(text))
+"""Names that attacks are promised."""
 
 
 class Family:

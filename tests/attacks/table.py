@@ -1,69 +1,36 @@
-"""Attacks every executor that can run here, and writes what came of it into the documentation.
+"""Attacks every executor that can run here with the whole corpus, and writes what came of it into the documentation.
 
-`python -m tests.attacks.table` makes the table in `docs/attacks.md` anew; with names of executors, only their columns;
-with `--missing`, only the cells that do not show yet that all was blocked.
+`make attacks`, or `python -m tests.attacks.table`, makes the table in `docs/attacks.md` anew; with names of executors,
+only their columns; with `--missing`, only the cells whose attacks have changed since or of which not all was blocked.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.attacks.boundary import Boundary
-from tests.attacks.corpus import ATTACKS, FAMILIES
+from tests.attacks.choice import NAMES, attacks_of, chosen, lacking
+from tests.attacks.corpus import ATTACKS, OWN
 from tests.attacks.host import Host
+from tests.attacks.told import Cell, Told, absent, digest, read, write
 from tests.executors.contract.kit import EXECUTORS, Subject
 
+from actloop import __version__
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from actloop.executors.session import SandboxLimits
 
 PAGE = Path(__file__).parents[2] / "docs" / "attacks.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 NOT_TRIED = "-"
-
-Column = dict[str, str]
-"""By family: how many attacks were tried and blocked, or that none was."""
-
-
-def attacked(subject: Subject, known: Column) -> Column:
-    """Run the corpus against an executor; families of which it is known that all was blocked are left out."""
-    column: Column = {}
-    with Host() as host, subject.surroundings() as options:
-
-        def make(imports: list[str], limits: SandboxLimits | None, **more: Any) -> Any:
-            return subject.make(subject.name, imports, **options, **({"limits": limits} if limits else {}), **more)
-
-        boundary = Boundary(host, make, subject.remains)
-        for name in sizes():
-            if not is_tried(subject, name):
-                column[name] = NOT_TRIED
-                continue
-            attacks = [attack for attack in ATTACKS if attack.family == name]
-            if known.get(name) == f"{len(attacks)} / {len(attacks)}":
-                column[name] = known[name]
-                continue
-            wrong = boundary.attack_all(attacks)
-            column[name] = f"{len(attacks) - len(wrong)} / {len(attacks)}"
-            sys.stderr.write(f"{subject} {name}: {column[name]} {wrong or ''}\n")
-    return column
-
-
-def is_tried(subject: Subject, family: str) -> bool:
-    """Whether an executor is attacked with a family: with all, where it has what they need, or with those it names."""
-    needs = {trait for attack in ATTACKS if attack.family == family for trait in attack.needs}
-    return not needs & subject.lacks.keys() and (subject.attacks is None or family in subject.attacks)
-
-
-def sizes() -> dict[str, int]:
-    """How many attacks each family has."""
-    counts: dict[str, int] = {}
-    for family in FAMILIES:
-        counts[family.name] = counts.get(family.name, 0) + len(family.attacks)
-    return counts
+REASONS = 4
 
 
 def columns() -> list[str]:
@@ -71,27 +38,106 @@ def columns() -> list[str]:
     return [subject.name for subject in EXECUTORS.values() if subject.attacks != ()]
 
 
-def read(text: str) -> dict[str, Column]:
-    """The columns of a table that was written before."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    if len(rows) < 3:
-        return {}
-    return {
-        name.strip("`"): {row[0]: row[place] for row in rows[2:] if place < len(row)}
-        for place, name in enumerate(rows[0])
-        if place > 0
-    }
+def is_fresh(subject: Subject, family: str, cell: Cell | None) -> bool:
+    """Whether a cell tells of the present attacks, and that all was blocked."""
+    return cell is not None and cell.digest == digest(attacks_of(subject, family)) and cell.blocked == cell.tried
 
 
-def written(told: Mapping[str, Column]) -> str:
-    """The table as text."""
-    names = [name for name in columns() if name in told]
+def attack(subject: Subject, told: Told, *, missing: bool) -> None:
+    """Run the corpus against an executor; what came of each family is written at once."""
+    column = told.setdefault(subject.name, {})
+    for family in list(column):
+        if not attacks_of(subject, family):
+            del column[family]
+    wanted = [family for family in NAMES if attacks_of(subject, family)]
+    if missing:
+        wanted = [family for family in wanted if not is_fresh(subject, family, column.get(family))]
+    if not wanted:
+        return
+    with Host() as host, subject.surroundings() as options:
+
+        def make(imports: list[str], limits: SandboxLimits | None, **more: Any) -> Any:
+            return subject.make(subject.name, imports, **options, **({"limits": limits} if limits else {}), **more)
+
+        boundary = Boundary(host, make, subject.remains)
+        for place, family in enumerate(wanted, 1):
+            column[family] = cell = run(boundary, subject, family)
+            write(subject.name, column)
+            sys.stderr.write(f"{subject} {place}/{len(wanted)} {family}: {shown(cell)}\n")
+
+
+def run(boundary: Boundary, subject: Subject, family: str) -> Cell:
+    """Run all attacks of a family that apply."""
+    attacks = attacks_of(subject, family)
+    without = {str(attack): reason for attack in attacks if (reason := lacking(subject, attack))}
+    apply = [attack for attack in attacks if str(attack) not in without]
+    made = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, actloop {__version__}"
+    if not apply:
+        return Cell(digest(attacks), 0, 0, made, without)
+    verdicts = boundary.attack_all(apply)
+    for name, wrong in verdicts.wrong.items():
+        sys.stderr.write(f"    {name}: {wrong}\n")
+    tried = len(apply) - len(verdicts.absent)
+    blocked = max(0, tried - len(verdicts.wrong))
+    return Cell(digest(attacks), tried, blocked, made, {**without, **verdicts.absent})
+
+
+def shown(cell: Cell | None) -> str:
+    """A cell of the table."""
+    if cell is None:
+        return NOT_TRIED
+    counts = f"{cell.blocked} / {cell.tried}" if cell.tried else ""
+    return f"{counts} ({len(cell.absent)})".strip() if cell.absent else counts
+
+
+def written(told: Told) -> str:
+    """What is generated of the page."""
+    names = columns()
     lines = ["| family | " + " | ".join(f"`{name}`" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    cells = {family: [told[name].get(family, NOT_TRIED) for name in names] for family in sizes()}
-    return "\n".join([*lines, *(f"| {family} | {' | '.join(row)} |" for family, row in cells.items())])
+    lines += [
+        f"| {family} | {' | '.join(shown(told.get(name, {}).get(family)) for name in names)} |" for family in NAMES
+    ]
+    lines.append("| **all** | " + " | ".join(_total(told, name) for name in names) + " |")
+    lines += ["", f"The corpus has {len(ATTACKS)} attacks for any executor, and {_own()}.", ""]
+    lines += ["| | the table tried | tests of each commit try | most of what does not apply |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {_run(told, name)} | {_tested(told, name)} | {_reasons(told, name)} |" for name in names]
+    return "\n".join(lines)
 
 
-def table_of(page: str) -> str:
+def _own() -> str:
+    counts = Counter(attack.platform for family in OWN for attack in family.attacks)
+    return " and ".join(f"{count} that are written for `{name}`" for name, count in counts.items())
+
+
+def _cells(told: Told, name: str) -> list[Cell]:
+    return list(told.get(name, {}).values())
+
+
+def _total(told: Told, name: str) -> str:
+    cells = _cells(told, name)
+    missing = {str(number): "" for number in range(sum(len(cell.absent) for cell in cells))}
+    tried, blocked = sum(cell.tried for cell in cells), sum(cell.blocked for cell in cells)
+    return f"**{shown(Cell('', tried, blocked, '', missing))}**"
+
+
+def _run(told: Told, name: str) -> str:
+    made = sorted({cell.made for cell in _cells(told, name)})
+    return f"{sum(cell.tried for cell in _cells(told, name))} ({'; '.join(made)})"
+
+
+def _tested(told: Told, name: str) -> str:
+    """How many attacks the tests try: as many on every day, though not the same ones."""
+    subject, known = EXECUTORS[name], absent(told, name)
+    tried = [attack for family in NAMES for attack in chosen(subject, family, known) if str(attack) not in known]
+    return str(len(tried)) if subject.sample is None else f"{len(tried)}, others each day"
+
+
+def _reasons(told: Told, name: str) -> str:
+    reasons = Counter(reason for cell in _cells(told, name) for reason in cell.absent.values())
+    return "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(REASONS)).replace("|", "\\|")
+
+
+def part(page: str) -> str:
     """The part of the page that is generated."""
     found = re.search(f"{re.escape(BEGIN)}\n(.*?)\n?{re.escape(END)}", page, re.DOTALL)
     if found is None:
@@ -99,20 +145,18 @@ def table_of(page: str) -> str:
     return found[1]
 
 
-def main(names: Iterable[str]) -> None:
+def main(arguments: Iterable[str]) -> None:
     """Make the table anew."""
-    page = PAGE.read_text()
-    told = read(table_of(page))
-    names = list(names)
-    missing = "--missing" in names
-    for name in [name for name in names if name != "--missing"] or columns():
-        subject = EXECUTORS[name]
-        if reason := subject.why_not():
+    arguments = list(arguments)
+    told = read()
+    for name in [name for name in arguments if name != "--missing"] or columns():
+        if reason := EXECUTORS[name].why_not():
             sys.stderr.write(f"{name} cannot run here: {reason}\n")
-            continue
-        told[name] = attacked(subject, told.get(name, {}) if missing else {})
+        else:
+            attack(EXECUTORS[name], told, missing="--missing" in arguments)
+    page = PAGE.read_text()
     before, after = page.split(BEGIN)[0], page.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{written(told)}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n{written(read())}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.attacks.boundary import Boundary
-from tests.attacks.corpus import FAMILIES
+from tests.attacks.choice import NAMES, attacks_of, wanted
+from tests.attacks.corpus import OWN
 from tests.attacks.host import Host
-from tests.attacks.table import NOT_TRIED, PAGE, columns, is_tried, read, sizes, table_of
+from tests.attacks.table import PAGE, columns, is_fresh, part, written
+from tests.attacks.told import absent, read
 from tests.executors.contract.kit import EXECUTORS, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.attacks.attack import Attack
 
     from actloop.executors.session import SandboxLimits
 
 pytestmark = pytest.mark.timeout(600)
 
 OTHERS = [subject for subject in EXECUTORS.values() if subject.name != "local" and subject.attacks != ()]
-NAMES = list(dict.fromkeys(family.name for family in FAMILIES))
-
+TOLD = read()
 
 PAIRS = [
     pytest.param(subject, name, id=f"{subject}-{name}")
     for subject in OTHERS
     for name in NAMES
-    if is_tried(subject, name)
+    if wanted(subject, name, absent(TOLD, subject.name))
 ]
 
 
@@ -53,24 +50,32 @@ def boundary(subject: Subject) -> Iterator[Boundary]:
         yield Boundary(host, make, subject.remains)
 
 
-def attacks_of(name: str, most: int | None) -> list[Attack]:
-    """The attacks of a family; some of them, always the same, where `most` says so."""
-    attacks = [attack for family in FAMILIES if family.name == name for attack in family.attacks]
-    if most is None or os.environ.get("ACTLOOP_ALL_ATTACKS"):
-        return attacks
-    return random.Random(name).sample(attacks, min(most, len(attacks)))
-
-
 @pytest.mark.parametrize(("subject", "name"), PAIRS, indirect=["subject"], scope="module")
 def test_family(name: str, subject: Subject, boundary: Boundary) -> None:
-    assert boundary.attack_all(attacks_of(name, subject.sample)) == {}
+    known = absent(TOLD, subject.name)
+    verdicts = boundary.attack_all(wanted(subject, name, known))
+    assert verdicts.wrong == {}
+    assert {attack: reason for attack, reason in verdicts.absent.items() if attack not in known} == {}
 
 
-def test_the_documentation_shows_the_present_corpus_against_every_executor() -> None:
-    told = read(table_of(PAGE.read_text()))
-    assert list(told) == columns()
-    for name, column in told.items():
-        for family, size in sizes().items():
-            expected = f"{size} / {size}" if is_tried(EXECUTORS[name], family) else NOT_TRIED
-            assert column[family] == expected, f"{name}, {family}: make the table anew"
-    assert sum(sizes().values()) >= 200
+@pytest.mark.parametrize("name", columns())
+def test_the_table_tells_of_the_present_corpus(name: str) -> None:
+    column, subject = TOLD.get(name, {}), EXECUTORS[name]
+    stale = [
+        family for family in NAMES if attacks_of(subject, family) and not is_fresh(subject, family, column.get(family))
+    ]
+    assert stale == [], "make the table anew: make attacks ARGS=--missing"
+
+
+def test_the_page_shows_the_table() -> None:
+    assert part(PAGE.read_text()) == written(TOLD), "make the page anew: make attacks ARGS=--missing"
+
+
+@pytest.mark.parametrize("name", ["local", "docker"])
+def test_every_attack_applies_where_python_is_cpython_on_linux(name: str) -> None:
+    assert absent(TOLD, name) == frozenset()
+
+
+def test_platforms_with_a_language_of_their_own_have_attacks_in_it() -> None:
+    for platform in ("monty", "wasm"):
+        assert sum(attack.platform == platform for family in OWN for attack in family.attacks) >= 40

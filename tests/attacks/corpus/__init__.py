@@ -8,12 +8,14 @@ from tests.attacks.corpus import (
     files,
     floods,
     memory_bombs,
+    monty,
     network,
     processes,
     protocol,
     surface,
     time_bombs,
     values,
+    wasm,
     ways_out,
     workspaces,
 )
@@ -28,3 +30,7 @@ FAMILIES = [
 ]
 
 ATTACKS = [attack for family in FAMILIES for attack in family.attacks]
+"""Those for any executor."""
+
+OWN = [family for module in (monty, wasm) for family in module.FAMILIES]
+"""Families in the language of one platform; their names are those of the others where they are of that kind."""

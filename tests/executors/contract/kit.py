@@ -150,7 +150,8 @@ class Subject:
     make: Callable[..., Any] = _registered
     attacks: tuple[str, ...] | None = None
     sample: int | None = None
-    """Attacks of each family that the tests try, where sessions are slow; `tests.attacks.table` tries all."""
+    """Attacks of each family that the tests try beside those written for the platform, where sessions are slow: others
+    each day. `tests.attacks.table` tries all."""
 
     def __str__(self) -> str:
         return self.name
@@ -184,7 +185,7 @@ EXECUTORS: dict[str, Subject] = {
                 ),
             },
             sessions=8,
-            sample=3,
+            sample=2,
             why_not=_no_wasm,
         ),
         Subject(
