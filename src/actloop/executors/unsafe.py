@@ -42,7 +42,7 @@ class PlainProcess:
             config["workspace"]["folder"] = str(self._folder.path)
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOT, guest.__file__, json.dumps(config)],
+                self._command(config),
                 stdin=other.fileno(),
                 stdout=other.fileno(),
                 start_new_session=True,
@@ -59,6 +59,9 @@ class PlainProcess:
             raise
         finally:
             other.close()
+
+    def _command(self, config: dict[str, Any]) -> list[str]:
+        return [sys.executable, "-I", "-c", _BOOT, guest.__file__, json.dumps(config)]
 
     def _remove_folder(self) -> None:
         if self._folder is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +17,11 @@ class BundleProcess(PlainProcess):
     """The guest as one file, under an interpreter without any installed package."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
-        self.channel, other = socket.socketpair()
-        self._folder = ""
-        with other:
-            command = [BundleExecutor.python, "-I", "-S", path, json.dumps(config)]
-            self._child = subprocess.Popen(command, stdin=other.fileno(), stdout=other.fileno())
+        self._path = path
+        super().__init__(config)
+
+    def _command(self, config: dict[str, Any]) -> list[str]:
+        return [BundleExecutor.python, "-I", "-S", str(self._path), json.dumps(config)]
 
     def pause(self) -> None:
         self._child.send_signal(signal.SIGSTOP)
