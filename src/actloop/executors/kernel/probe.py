@@ -22,6 +22,8 @@ from . import harden, host, landlock, seccomp
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from .spawned import Spawned
+
 _TRIAL = Path(__file__).with_name("trial.py")
 _LIMITS = {"memory": 64 << 20, "files": 32, "processes": 16, "disk": 4 << 20}
 _HARMLESS = {"HOME", "TMPDIR", "LANG", "TZ", "LC_CTYPE"}
@@ -164,7 +166,7 @@ def _receive(channel: socket.socket, timeout: float) -> dict[str, Any] | None:
     return json.loads(data[4:])
 
 
-def _attacks(session: host.Spawned, report: dict[str, Any] | None) -> list[Finding]:
+def _attacks(session: Spawned, report: dict[str, Any] | None) -> list[Finding]:
     if report is None:
         detail = f"the session died while it was tried (exit code {session.exit_code()})"
         return [Finding("attacks", ok=False, detail=detail, remedy="please report this")]
@@ -184,7 +186,7 @@ def _attacks(session: host.Spawned, report: dict[str, Any] | None) -> list[Findi
     return findings
 
 
-def _kill(session: host.Spawned) -> Finding:
+def _kill(session: Spawned) -> Finding:
     """Kill the session while it spins."""
     began = time.perf_counter()
     session.kill()
