@@ -115,6 +115,7 @@ hops.add(
         found = None
     found
     """,
+    control=False,
 )
 hops.add(
     "by-the-loop-of-pyodide",
