@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import threading
 import weakref
 from abc import abstractmethod
 from importlib.util import find_spec
@@ -22,12 +20,14 @@ from actloop.executors.direct import (
 from actloop.executors.guest_session import GuestProcess, GuestSession
 from actloop.executors.hosts import NETWORK_BUDGET, checked_budget, checked_hosts
 from actloop.executors.session import SandboxLimits
+from actloop.executors.starting import Starting
 from actloop.executors.workspace import as_workspace
 from actloop.guest import BASE_BUILTIN_MODULES
 from actloop.guest.files import MAX_FILES
 from actloop.guest.imports import NETWORK_MODULES
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
 
     from actloop.executors.network import NetworkPolicy, SessionProxy
@@ -280,21 +280,25 @@ class GuestExecutor(SessionExecutor):
         }
         if self.network is not None:
             config |= {"network": PROXY_PORT, "hosts": self.network.listed}
+        starting = Starting(lambda: self._spawn(config))
+        session: GuestSession | None = None
         try:
-            process = await _in_thread(lambda: self._spawn(config), waiter)
-        except OSError as error:
-            if (full := none_left(error)) is not None:
-                raise full from error
-            raise
-        session = GuestSession(process, self.limits, self.kind, weakref.WeakMethod(self.open_session))
-        try:
+            try:
+                process = await starting.process(waiter)
+            except OSError as error:
+                if (full := none_left(error)) is not None:
+                    raise full from error
+                raise
+            session = GuestSession(process, self.limits, self.kind, weakref.WeakMethod(self.open_session))
             await session.wait_ready(waiter)
             if self.workspace is not None and not config["workspace"]["mounted"]:
                 await self._share_files(session, waiter)
             if snapshot is not None:
                 await session.restore(snapshot, waiter)
         except BaseException:
-            session.close()
+            starting.abandon()
+            if session is not None:
+                session.close()
             raise
         self._opened = weakref.ref(session)
         return session
@@ -305,43 +309,3 @@ def _is_installed(name: str) -> bool:
         return find_spec(name) is not None
     except (ImportError, ValueError):
         return False
-
-
-async def _in_thread(start: Callable[[], GuestProcess], waiter: Waiter) -> GuestProcess:
-    """Do something that blocks in a thread, and wait for it through the waiter."""
-    read_fd, write_fd = os.pipe()
-    results: list[GuestProcess | BaseException] = []
-    lock = threading.Lock()
-    abandoned = False
-
-    def work() -> None:
-        try:
-            result: GuestProcess | BaseException = start()
-        except BaseException as error:
-            result = error
-        with lock:
-            results.append(result)
-            if abandoned and not isinstance(result, BaseException):
-                result.channel.close()
-                result.close()
-        os.close(write_fd)
-
-    thread = threading.Thread(target=work, name="actloop-spawn")
-    thread.start()
-    try:
-        await waiter.ready(read_fd)
-    except BaseException:
-        with lock:
-            abandoned = True
-            for result in results:
-                if not isinstance(result, BaseException):
-                    result.channel.close()
-                    result.close()
-        raise
-    finally:
-        os.close(read_fd)
-    thread.join()
-    result = results[0]
-    if isinstance(result, BaseException):
-        raise result
-    return result

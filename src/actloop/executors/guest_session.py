@@ -355,9 +355,9 @@ class GuestSession(Session):
             self._cancel_timer()
             if self._closed:
                 return
-            self._closed = True
             self._process.close()
             self._channel.close()
+            self._closed = True  # at the end: when the user interrupts it, it can be done anew
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):

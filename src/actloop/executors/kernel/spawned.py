@@ -43,9 +43,9 @@ class Report:
 
     def close(self) -> None:
         """Close the pipe; idempotent."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -102,9 +102,9 @@ class Spawned:
         self.kill()
         self.channel.close()
         self._report.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        self.pidfd = -1
+        pidfd, self.pidfd = self.pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 def confined(channel: socket.socket, pidfd: int, report: Report, deadline: float, *, network: bool) -> Spawned:
