@@ -9,13 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.attacks.host import Host
+from tests.attacks.host import Host, descendants
 from tests.executors.contract.kit import EXECUTORS
 from tests.executors.driving import WAITER, Driver
 from tests.waiting import eventually
@@ -360,6 +361,31 @@ def test_a_spare_process_serves_the_next_session() -> None:
         session.close()
     executor.cleanup()
     executor.cleanup()
+
+
+def test_an_end_waits_for_no_spare_process() -> None:
+    go = threading.Event()
+
+    class Slow(WasmExecutor):
+        def _start(self, config: dict[str, Any]) -> DenoProcess:
+            if threading.current_thread().name == "actloop-spare":
+                go.wait()
+            return super()._start(config)
+
+    for thread in threading.enumerate():
+        if thread.name == "actloop-spare":  # of another test
+            thread.join()
+    before = descendants(os.getpid())
+    executor = Slow(spare=True)
+    try:
+        assert executor("1 + 1").output == 2
+        [maker] = [thread for thread in threading.enumerate() if thread.name == "actloop-spare"]
+        executor.cleanup()
+        assert (maker.daemon, maker.is_alive()) == (True, True)
+    finally:
+        go.set()
+    maker.join()
+    assert descendants(os.getpid()) == before
 
 
 # ---- the boundary

@@ -116,8 +116,11 @@ class WasmExecutor(RemotePythonExecutor):
         process = self._take_spare(config) or self._start(config)
         if self._keep_spare:
             with self._spare_lock:
-                self._maker = threading.Thread(target=self._make_spare, args=(config,), name="actloop-spare")
-                self._maker.start()
+                # The end of the interpreter waits for no such thread; what it starts then ends with its host.
+                work = threading.Thread(
+                    target=self._make_spare, args=(config, self._epoch), name="actloop-spare", daemon=True
+                )
+                work.start()
         return process
 
     def _start(self, config: dict[str, Any]) -> DenoProcess:
@@ -136,11 +139,11 @@ class WasmExecutor(RemotePythonExecutor):
         plan = Plan(deno, pyodide, memory, guest, (image.zones_file(), *wheels))
         return DenoProcess(plan, {**config, "imports": [*config["imports"], *own]}, self.limits)
 
-    def _make_spare(self, config: dict[str, Any]) -> None:
+    def _make_spare(self, config: dict[str, Any], epoch: int) -> None:
         with contextlib.suppress(AgentError):  # then the next session says so
             process = self._start(config)
             with self._spare_lock:
-                if self._spare is None:
+                if self._spare is None and epoch == self._epoch:
                     self._spare = config, process
                     return
             process.channel.close()
@@ -149,7 +152,7 @@ class WasmExecutor(RemotePythonExecutor):
     def _without_spare(self) -> None:
         self._spare: tuple[dict[str, Any], DenoProcess] | None = None
         self._spare_lock = ForkSafeLock()
-        self._maker: threading.Thread | None = None
+        self._epoch = 0  # how often there was a `cleanup`
 
     def _set_apart(self) -> None:
         """As in `SessionExecutor`."""
@@ -171,7 +174,6 @@ class WasmExecutor(RemotePythonExecutor):
     def cleanup(self) -> None:
         """As in `GuestExecutor`."""
         super().cleanup()
-        maker = self._maker
-        if maker is not None:
-            maker.join()
+        with self._spare_lock:
+            self._epoch += 1  # what is just being started ends when it has
         self._take_spare({})
