@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actloop.executors.session import SandboxLimits
+from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,7 +181,7 @@ def _used(definitions: str, code: str) -> str:
 
 def _statements(definitions: str) -> list[ast.stmt]:
     found: list[ast.stmt] = []
-    for node in ast.parse(definitions).body:
+    for node in syntax_tree(definitions).body:
         found += [ast.Import([name]) for name in node.names] if isinstance(node, ast.Import) else [node]
     return found
 

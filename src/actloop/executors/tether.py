@@ -42,7 +42,8 @@ class Tether:
             import fcntl
 
             for end in self._ends:
-                fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
+                if end.fileno() >= 0:  # the garbage collector may have closed it already
+                    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
         self._abandon()
 
     def _abandon(self) -> None:
