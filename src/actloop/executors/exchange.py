@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.errors import ProtocolError, UnsupportedError
 from actloop.executors.files.answers import KINDS, read_failures, read_page
 from actloop.executors.files.arrivals import Arrivals
-from actloop.executors.files.host_folder import ConflictError, HostFolder, folded, unfit
+from actloop.executors.files.host_folder import NO_IDENTITY, ConflictError, HostFolder, folded, unfit
 from actloop.executors.files.state import (
     CHANGING,
     MOST_AT_ONCE,
@@ -129,7 +129,7 @@ class Exchange:
             UnsupportedError: The first time, the files cannot be given.
         """
         try:
-            found = await off_loop(waiter, self._shared.folder.scan)
+            found = await off_loop(waiter, partial(self._shared.folder.scan, tidy=first and self.workspace.writable))
         except OSError as error:
             return self._no_gift("", error.strerror or str(error), first=first)
         why = found.too_large(self.workspace.quota)
@@ -352,7 +352,7 @@ class Exchange:
             if entries[name].kind == "folder" and name not in self._shared.known:
                 try:
                     self._shared.folder.make_folder(name)
-                    self._shared.known[name] = Known("", 0, (0, 0, 0, 0), folder=True)
+                    self._shared.known[name] = Known("", 0, NO_IDENTITY, folder=True)
                 except OSError as error:
                     refuse(taken, name, error)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actloop.errors import InterpreterError
+from actloop.executors.files.host_folder import HostFolder
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.workspace import Workspace
 
@@ -94,6 +99,54 @@ def test_a_folder_that_is_gone_at_the_start_is_an_error(folder: Path) -> None:
             shutil.rmtree(folder)
             with pytest.raises((InterpreterError, ValueError, OSError), match=r"gone|No such file"):
                 executor("1")
+
+
+def test_a_change_of_the_same_size_that_keeps_its_time_is_not_overwritten(folder: Path) -> None:
+    file = folder / "sales.csv"
+
+    def change() -> None:
+        before = file.stat()
+        file.write_bytes(b"!" * before.st_size)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with writable(folder, additional_functions={"change": change}) as executor:
+        told = executor("change()\nopen('sales.csv', 'w').write('of the program')").logs
+        assert "sales.csv: it was changed here meanwhile" in told
+        assert set(file.read_bytes()) == {ord("!")}
+        assert executor("set(open('sales.csv').read())").output == {"!"}
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from actloop.executors.files.host_folder import HostFolder
+folder = HostFolder(Path(sys.argv[1]))
+files = [folder.begin(name, None) for name in ("new.txt", "sub/new.txt")]
+files[0].write(b"half")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_began_to_write_is_removed_by_the_next_session(folder: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert sum(name.endswith(".part") for name in contents(folder)) == 2
+    like = [".actloop-notes.part", ".actloop-0123456789abcdef.part.bak", ".actloop-0123456789abcdef.part"]
+    for name in like[:2]:
+        (folder / name).write_text("the user's")
+    (folder / like[2]).symlink_to(folder / "sales.csv")
+    living = HostFolder(folder).begin("slow.txt", None)
+    try:
+        with LocalPythonExecutor(workspace=folder) as executor:  # it may only read
+            executor("1")
+        assert sum(name.endswith(".part") for name in contents(folder)) == 5
+        with writable(folder) as executor:
+            executor("1")
+        living.write(b"slow")
+        living.commit()
+    finally:
+        living.close()
+    assert sorted(contents(folder)) == sorted([*like, "sales.csv", "slow.txt", "sub", "sub/deeper", "sub/notes.txt"])
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_given_torn(folder: Path) -> None:

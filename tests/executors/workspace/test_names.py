@@ -96,6 +96,7 @@ def test_version_control_is_not_for_programs(folder: Path) -> None:
         ".g\u200cit/config", "git~1/config", ".git /config", ".actloop-00.part", ".ACTLOOP/x", "a\x7f", "\u2028",
         None, 5,
         "/".join(["y" * 200] * 10), "a\U000e0041",
+        "f\u200b", "a\u00ad", "\u3164", "x/\u115f", "a\u2060b", "\u0301a", "x/\u0301a", "a\u200d", "\u200ca/x",
     ],
 )  # fmt: skip
 def test_names_that_no_sandbox_may_use(name: Any) -> None:
@@ -115,6 +116,11 @@ def test_names_that_no_sandbox_may_use(name: Any) -> None:
         "a..",
         "ü",
         "🎉",
+        "👩\u200d💻.txt",
+        "❤\ufe0f",
+        "می\u200cخواهم.txt",
+        "e\u0301",
+        "हिन्दी",
         "x" * 255,
         "-",
         "~",

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 import unicodedata
@@ -18,14 +17,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from actloop.executors.files.parts import OWN, make_part, remove_left_part
 from actloop.guest.files import MAX_FILES, MAX_NESTING
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
-
-_OWN = ".actloop"
-"""Names that begin so are this package's own: files that are being written, and its data folder."""
 
 _VERSIONS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", "git~1"})
 """Folders of version control: what is in them is run on this machine by innocent commands."""
@@ -35,10 +32,18 @@ _UNFIT = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f\\\\]"
 )
+_UNSHOWN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065\u206a-\u206f\u2800\u3164\uffa0\U0001d173-\U0001d17a]"
+    "|[\u200c\u200d](/|$)"  # which join or part two letters, or the parts of an emoji
+)
+_JOINERS = "\u200c\u200d"
 _MAX_PART, _MAX_NAME = 255, 1000  # bytes
 
-Identity = tuple[int, int, int, int]
-"""Device, number, size and time of the last change of a file, in nanoseconds: another one is another content."""
+Identity = tuple[int, int, int, int, int]
+"""Device, number, size and times of the last change of a file's content and of the last change at all, which no program
+sets, in nanoseconds: another one is another content."""
+
+NO_IDENTITY: Identity = (0, 0, 0, 0, 0)
 
 
 class ConflictError(OSError):
@@ -69,12 +74,14 @@ class Scan:
         left_out: What is none, or cannot be used, with the reason.
         closed: Names of what only the owner may read; an empty one is the folder itself.
         most: Files and folders after which it was not looked further; None for no such limit.
+        tidy: Whether what killed processes left of their own is removed meanwhile.
     """
 
     entries: dict[str, Found] = field(default_factory=dict[str, Found])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     closed: set[str] = field(default_factory=set[str])
     most: int | None = MAX_FILES
+    tidy: bool = False
 
     @property
     def size(self) -> int:
@@ -105,8 +112,13 @@ def unfit(name: Any) -> str:
     """Why a sandbox may not use a name in the folder; empty when it may."""
     if type(name) is not str or not name:
         return "it has no name"
+    parts = name.split("/")
     if _UNFIT.search(name):
         return "its name holds a character that a file's name should not have"
+    if _UNSHOWN.search(name) or any(
+        unicodedata.category(part[0])[0] == "M" or part[0] in _JOINERS for part in parts if part
+    ):
+        return "its name holds a character that is not shown"
     if len(name.encode()) > _MAX_NAME:
         return "its name is too long"
     try:
@@ -114,7 +126,6 @@ def unfit(name: Any) -> str:
     except UnicodeEncodeError:
         encoding = sys.getfilesystemencoding()
         return f"its name cannot be written in the encoding of this machine's file names ({encoding})"
-    parts = name.split("/")
     if len(parts) > MAX_NESTING:
         return f"it lies deeper than {MAX_NESTING} folders"
     for part in parts:
@@ -123,8 +134,8 @@ def unfit(name: Any) -> str:
         if len(part.encode()) > _MAX_PART:
             return "its name is too long"
         plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", part)).casefold().rstrip(". ")
-        if plain.startswith(_OWN):
-            return f"names that begin with {_OWN} are taken"
+        if plain.startswith(OWN):
+            return f"names that begin with {OWN} are taken"
         if plain in _VERSIONS:
             return "it belongs to version control, which is not for programs to change"
     return ""
@@ -180,16 +191,17 @@ class HostFolder:
 
     # ---- reading
 
-    def scan(self, most: int | None = MAX_FILES) -> Scan:
+    def scan(self, most: int | None = MAX_FILES, *, tidy: bool = False) -> Scan:
         """What is there.
 
         Args:
             most: Files and folders to look at; None for all.
+            tidy: Whether to remove what processes that were killed had begun to write.
 
         Raises:
             OSError: The folder is gone, or cannot be read.
         """
-        result = Scan(most=most)
+        result = Scan(most=most, tidy=tidy)
         descriptor = self._open()
         try:
             if not _open_to_all(os.fstat(descriptor)):
@@ -234,7 +246,7 @@ class HostFolder:
                 with os.scandir(folder) as items:
                     found = sorted(islice(items, most + 1 - result.seen), key=lambda item: item.name)
                 for item in found:
-                    if item.name.casefold().startswith(_OWN):
+                    if item.name.casefold().startswith(OWN):
                         continue
                     name = prefix + item.name
                     about = _lstat(folder, item.name)
@@ -271,7 +283,9 @@ class HostFolder:
             if result.full:
                 return
             name = prefix + item.name
-            if item.name.casefold().startswith(_OWN):
+            if item.name.casefold().startswith(OWN):
+                if result.tidy:
+                    remove_left_part(folder, item.name)
                 continue
             try:
                 about = item.stat(follow_symlinks=False)
@@ -391,17 +405,12 @@ class Incoming:
         self._folder = folder
         self._name = name
         self._replaces = replaces
-        self._own = ""
-        own = f"{_OWN}-{secrets.token_hex(8)}.part"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._file = open(  # noqa: SIM115 - closed by `close`
-                os.open(own, flags, 0o666 if replaces is None else 0o600, dir_fd=folder), "wb", buffering=0
-            )
+            self._own, descriptor = make_part(folder, 0o666 if replaces is None else 0o600)
+            self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
         except BaseException:
             os.close(folder)
             raise
-        self._own = own
 
     def write(self, data: bytes) -> None:
         """Add to the file.
@@ -431,6 +440,10 @@ class Incoming:
             os.fsync(descriptor)  # else a loss of power could leave neither the old content nor the new
             os.replace(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._own = ""
+        if self._own:  # a new file's second name
+            with contextlib.suppress(OSError):
+                os.unlink(self._own, dir_fd=self._folder)
+                self._own = ""
         identity = _identity(os.fstat(descriptor))
         self.close()
         return identity
@@ -479,7 +492,7 @@ def _lstat(folder: int, name: str) -> os.stat_result | None:
 
 
 def _identity(about: os.stat_result) -> Identity:
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _check(about: os.stat_result | None, identity: Identity) -> None:
