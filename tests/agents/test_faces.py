@@ -116,7 +116,7 @@ def test_what_an_interrupted_program_says_at_last_is_shown() -> None:
         """Interrupts the run."""
         one.interrupt()
 
-    last = program("try:\n    stop()\nexcept BaseException:\n    print('last' + ' words')")
+    last = program("try:\n    stop()\n    while True: pass\nexcept BaseException:\n    print('last' + ' words')")
     with (
         agent([last], [stop], verbosity_level=LogLevel.INFO, logger=logger) as one,
         pytest.raises(AgentInterruptedError),

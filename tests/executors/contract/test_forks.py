@@ -151,7 +151,7 @@ def test_a_session_is_not_forked_while_a_program_runs(open_driver: Callable[...,
 def test_packages_of_one_are_not_those_of_the_other(make: Callable[..., Any]) -> None:
     executor = make()
     if not hasattr(executor, "install_packages") or getattr(executor, "_given", None):
-        pytest.skip(f"{type(executor).__name__} installs no packages here")
+        pytest.skip(f"{executor.kind} has no packages: none are installed in its sessions")
     other = executor.fork()
     assert other.install_packages(["attrs"]) == ["attrs"]
     assert (executor.additional_imports, "attr" in executor.authorized_imports) == ([], False)

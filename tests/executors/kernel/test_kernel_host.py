@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -310,7 +311,8 @@ def test_a_stopped_zygote_is_replaced_after_the_time_out() -> None:
     pid = zygote.pid
     assert pid is not None
     for process in (*children_of(pid), pid):
-        os.kill(process, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # the session's, which has ended by now
+            os.kill(process, signal.SIGSTOP)
     with pytest.raises(SandboxUnavailableError, match="did not answer within"):
         zygote.spawn(CONFIG, timeout=0.2)
     session = zygote.spawn(CONFIG)
