@@ -12,7 +12,7 @@ CODE := src tests scripts $(wildcard benchmarks evaluation examples)
 .PHONY: help demo test attacks lint format bench eval docs clean
 
 help: ## Show what there is.
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 ~\2/p' $(MAKEFILE_LIST) | awk -F~ '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 ~\2/p' $(MAKEFILE_LIST) | awk -F~ '{ printf "%-16s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.installed ## Ask the embedded model a question; its code runs in the sandbox.
 	@$(BIN)/actloop fetch-model > /dev/null
