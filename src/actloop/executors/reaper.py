@@ -43,18 +43,21 @@ class Reaper:
         with self._lock:
             self._open += 1
             self._queue.put(act)
-            if self._idle < self._queue.qsize() and self._threads < self._workers:
-                thread = threading.Thread(target=self._work, name="actloop-reaper", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # the interpreter ends: `flush` does the rest
-                    return
-                self._threads += 1
+            self._staff()
+
+    def _staff(self) -> None:
+        """Have a thread for what waits, as far as there may be more; the lock is held."""
+        while self._idle < self._queue.qsize() and self._threads < self._workers:
+            try:
+                threading.Thread(target=self._work, name="actloop-reaper", daemon=True).start()
+            except RuntimeError:  # the interpreter ends, or no thread can be had: `flush` does the rest
+                return
+            self._threads += 1
+            self._idle += 1
 
     def _work(self) -> None:
+        """Do what waits; a thread counts as idle when it begins."""
         while True:
-            with self._lock:
-                self._idle += 1
             try:
                 act = self._queue.get(timeout=_IDLE)
             except queue.Empty:
@@ -66,6 +69,8 @@ class Reaper:
                     return
             if act is not None:
                 self._do(act)
+            with self._lock:
+                self._idle += 1
 
     def _do(self, act: Callable[[], None]) -> None:
         try:
@@ -78,9 +83,15 @@ class Reaper:
                 self._lock.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all is done, and help; False when the time passed first."""
+        """Wait until all is done; False when the time passed first.
+
+        What no thread can be had for, such as when the interpreter ends, is done here: then what was begun is ended.
+        """
         until = time.monotonic() + timeout
-        while time.monotonic() < until:
+        with self._lock:
+            self._staff()
+            helped = self._threads
+        while not helped and time.monotonic() < until:
             try:
                 act = self._queue.get_nowait()
             except queue.Empty:

@@ -149,3 +149,28 @@ def test_the_reaper_goes_on_after_what_fails(caplog: pytest.LogCaptureFixture) -
     assert reaper.flush(10)
     assert done.is_set()
     assert "no such container" in caplog.text
+
+
+def test_what_hangs_in_the_reaper_hangs_nobody_else() -> None:
+    reaper, free = Reaper(workers=1), threading.Event()
+    for _ in range(2):
+        reaper.put(lambda: free.wait(600))
+    assert not reaper.flush(0.1)
+    free.set()
+    assert reaper.flush(60)
+
+
+def test_what_hangs_in_the_reaper_does_not_keep_the_interpreter() -> None:
+    program = """
+        import atexit, time
+        from actloop.executors import reaper
+        atexit.unregister(reaper.REAPER.flush)
+        atexit.register(reaper.REAPER.flush, 0.1)
+        for _ in range(20):
+            reaper.REAPER.put(lambda: time.sleep(600))
+        print("over", flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
