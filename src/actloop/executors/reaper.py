@@ -34,11 +34,11 @@ class Reaper:
         self._renew()
 
     def _renew(self) -> None:
-        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._lock = threading.Condition()
         self._threads = self._idle = self._open = 0
 
-    def put(self, act: Callable[[], None]) -> None:
+    def put(self, act: Callable[[], object]) -> None:
         """Have something done soon; what it raises is logged."""
         with self._lock:
             self._open += 1
@@ -72,7 +72,7 @@ class Reaper:
             with self._lock:
                 self._idle += 1
 
-    def _do(self, act: Callable[[], None]) -> None:
+    def _do(self, act: Callable[[], object]) -> None:
         try:
             act()
         except Exception as error:
