@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actloop import CodeAgent, MontyExecutor, tool
+from actloop.executors.guest_session import GuestSession
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.protocol import HostProtocol
 from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits, Session
@@ -59,15 +60,25 @@ class Heart:
 class Patient:
     """Its `repr`, which encoding and masking need, is there once the loop has had turns."""
 
-    def __init__(self, heart: Heart, asked: threading.Event | None = None) -> None:
+    def __init__(self, heart: Heart) -> None:
         self._heart = heart
-        self._asked = asked
 
     def __repr__(self) -> str:
-        if self._asked is not None:
-            self._asked.set()
         self._heart.wait()
         return "<patient>"
+
+
+class Held:
+    """Its `repr` is there once it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.let_go = threading.Event()
+
+    def __repr__(self) -> str:
+        self.asked.set()
+        assert self.let_go.wait(60)
+        return "<held>"
 
 
 class Port(Asyncio):
@@ -175,6 +186,17 @@ async def test_a_variable_is_encoded_while_the_loop_goes_on(session: Session, po
     assert await finished(session, port) == 1001
 
 
+async def test_what_a_guest_is_asked_is_encoded_while_the_loop_goes_on(port: Port) -> None:
+    session = await LocalPythonExecutor([]).open_session(port)
+    assert isinstance(session, GuestSession)
+    try:
+        unwanted = [Patient(port.heart), *map(str, range(3000))]
+        said = await session.ask("snapshot", port, bound=1 << 20, part=1 << 18, without=unwanted, library=None)
+        assert "size" in said or "needs" in said
+    finally:
+        session.close()
+
+
 async def test_what_a_program_sends_and_gives_is_decoded_while_the_loop_goes_on(port: Port) -> None:
     session = await LocalPythonExecutor([]).open_session(port)
     try:
@@ -198,10 +220,12 @@ async def test_variables_that_are_read_are_decoded_while_the_loop_goes_on(sessio
 
 async def test_an_answer_that_is_cancelled_while_it_is_encoded_can_be_given_anew(session: Session, port: Port) -> None:
     call = await called(session, port, "x = ask()\nlen(x)")
-    asked = threading.Event()
-    answer = asyncio.create_task(session.answer(call.id, [Patient(port.heart, asked)], port))
-    assert await asyncio.to_thread(asked.wait, 10)
+    held = Held()
+    answer = asyncio.create_task(session.answer(call.id, [held], port))
+    assert await asyncio.to_thread(held.asked.wait, 60)
     answer.cancel()
+    await asyncio.sleep(0)
+    held.let_go.set()
     with pytest.raises(asyncio.CancelledError):
         await answer
     await session.answer(call.id, [1, 2, 3], port)
@@ -243,9 +267,10 @@ async def test_a_result_is_not_answered_to_a_program_that_has_ended_meanwhile(po
         await session.define(port, tools=[RemoteTool("ask")])
         code = "import threading\nthreading.Thread(target=ask, daemon=True).start()\nimport time\ntime.sleep(0.2)\n5"
         call = await called(session, port, code)
-        asked = threading.Event()
-        answer = asyncio.create_task(session.answer(call.id, [Patient(port.heart, asked)], port))
+        held = Held()
+        answer = asyncio.create_task(session.answer(call.id, [held], port))
         assert await finished(session, port) == 5
+        held.let_go.set()
         await answer
         await session.start("6", port)
         assert await finished(session, port) == 6

@@ -271,8 +271,9 @@ class GuestSession(Session):
         """As `ask`, with the guest interrupted each time so many seconds have passed, and ended after the last time."""
         if not self._alive:
             raise InterpreterError("The sandbox is closed; open a new session.")
+        question = await waiter.compute(self._protocol.question, what, details)
         with self._lock:
-            frame = self._protocol.ask(what, details)
+            frame = self._protocol.pose(what, question)
         try:
             await self._send(frame, waiter)
             event = await self._alarmed(waiter, alarms)

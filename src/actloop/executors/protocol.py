@@ -248,20 +248,32 @@ class HostProtocol:
         self._logged = 0
         return frame
 
-    def ask(self, what: str, details: Mapping[str, Any]) -> bytes:
-        """The frame that asks for something between two snippets: one of the guest's `duties`.
+    def question(self, what: str, details: Mapping[str, Any]) -> bytes:
+        """The frame that asks for something between two snippets, for `pose`; takes long if that is large, and needs
+        no lock.
 
         Raises:
-            InterpreterError: A snippet runs; or the details cannot be sent.
+            InterpreterError: The details cannot be sent.
+        """
+        try:
+            return self._pack({"t": "ask", "what": what, "details": dict(details)})
+        except guest.EncodeError as error:
+            raise InterpreterError(f"The sandbox cannot be asked to {what}: {error}") from None
+
+    def pose(self, what: str, question: bytes) -> bytes:
+        """The frame of a question, which is sent now.
+
+        Raises:
+            InterpreterError: A snippet runs.
         """
         if self.state != "idle":
             raise InterpreterError(f"The sandbox cannot be asked to {what} now: it is {self.state}")
-        try:
-            frame = self._pack({"t": "ask", "what": what, "details": dict(details)})
-        except guest.EncodeError as error:
-            raise InterpreterError(f"The sandbox cannot be asked to {what}: {error}") from None
         self.state = "asking"
-        return frame
+        return question
+
+    def ask(self, what: str, details: Mapping[str, Any]) -> bytes:
+        """The frame that asks for one of the guest's `duties`, encoded and sent at once."""
+        return self.pose(what, self.question(what, details))
 
     def result(self, call_id: int, value: Any) -> bytes:
         """The frame with a call's result, for `settle`; takes long if that is large, and needs no lock."""
