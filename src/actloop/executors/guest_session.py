@@ -45,9 +45,9 @@ STOP_GRACE = 0.5
 START = 30.0
 """Seconds that a guest may take to start."""
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 
-_MOST_LAST = 16
+_MOST_LAST = 64
 """Pieces that are still read from a guest that was killed."""
 
 

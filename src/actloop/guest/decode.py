@@ -110,6 +110,27 @@ def _scan(decoder: Any, text: str) -> Any:
 
 
 _plain_decoder = _json_decoder(_plain_object)
+_short_decoder = json.JSONDecoder(object_pairs_hook=_plain_object, parse_constant=_no_constant)
+_TAGGED = f'"{TAG}"'
+
+
+def is_short(text: str) -> bool:
+    """Whether some JSON text is for `decode_short`: it holds no more than JSON data and can grow into nothing large."""
+    return len(text) <= JSON_DEPTH and _TAGGED not in text and "\\u0024" not in text
+
+
+def decode_short(text: str) -> Any:
+    """The JSON data that a short text stands for.
+
+    Raises:
+        WireError: It is none.
+    """
+    try:
+        return _scan(_short_decoder, text)
+    except WireError:
+        raise
+    except (Exception, RecursionError) as error:
+        raise WireError(f"not a value: {type(error).__name__}: {str(error)[:200]}") from None
 
 
 class Decoder:
@@ -143,7 +164,7 @@ class Decoder:
                 raise WireError("too long")
             if len(text) > JSON_DEPTH:  # a shorter one can neither nest too deeply nor grow
                 check_json(text, self._limit)
-            if f'"{TAG}"' not in text and "\\u0024" not in text:
+            if _TAGGED not in text and "\\u0024" not in text:
                 return _scan(_plain_decoder, text)
             return _scan(_json_decoder(self._object), text)
         except WireError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .dispatch import LEAVES, encoder_of
 from .encoders import as_list, encode_frozenset, encode_set, encode_tuple
@@ -15,6 +15,9 @@ from .wire import MAX_BLOBS, MAX_DEPTH, MAX_DIGITS, MAX_VALUE, PIXELS, SHORT, TA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+
+_LONG = 1 << 64
+"""A number that is longer may be too long for JSON data."""
 
 _TURN = 1 << 16
 """Bytes of JSON data after which other threads get a turn."""
@@ -124,7 +127,7 @@ class Encoder:
 
     def _int(self, value: int) -> Any:
         self._spend(2)
-        if -(1 << 64) < value < (1 << 64):
+        if -_LONG < value < _LONG:
             return value
         size = value.bit_length() // 8 + 1
         if size < MAX_DIGITS // 3:
@@ -225,6 +228,45 @@ _CONTAINERS: dict[type, Callable[[Encoder, Any], Any]] = {
     type(_EMPTY.values()): as_list,
     type(_EMPTY.items()): as_list,
 }
+
+
+_MOST_PLAIN = 8
+"""Items of a list or dict in a message that `is_plain` looks at: for more, an `Encoder` takes hardly longer."""
+
+
+def is_plain(values: Iterable[object], *, nested: bool = True) -> bool:
+    """Whether these values of a message are JSON data as they are, as those of most messages: short texts and numbers.
+
+    Args:
+        values: What may be sent as it is.
+        nested: Also if some are lists and dicts of such values.
+    """
+    for value in values:
+        if type(value) is str:
+            if len(value) > SHORT:
+                return False
+        elif type(value) is int:
+            if not -_LONG < value < _LONG:
+                return False
+        elif type(value) is list:
+            items = cast("list[object]", value)
+            if items and not (nested and len(items) <= _MOST_PLAIN and is_plain(items, nested=False)):
+                return False
+        elif type(value) is dict:
+            if value and not (nested and _is_plain_dict(cast("dict[object, object]", value))):
+                return False
+        elif value is not None and type(value) is not bool:
+            return False
+    return True
+
+
+def _is_plain_dict(value: Mapping[object, object]) -> bool:
+    return (
+        len(value) <= _MOST_PLAIN
+        and TAG not in value
+        and all(type(name) is str and len(name) <= SHORT for name in value)
+        and is_plain(value.values(), nested=False)
+    )
 
 
 def to_json(value: Any, limit: int = 4 * MAX_VALUE) -> str:

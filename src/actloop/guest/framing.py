@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, cast
 
-from .decode import Decoder, check_json
-from .encode import Encoder
+from .decode import Decoder, check_json, decode_short, is_short
+from .encode import Encoder, dumps, is_plain
 from .values import EncodeError, WireError
 from .wire import MAX_BLOBS, MAX_VALUE
 
@@ -21,15 +21,19 @@ def pack(message: Mapping[str, Any], limit: int = MAX_VALUE, keep: Callable[[Any
     """A message as one frame.
 
     Args:
-        message: What to send.
+        message: What to send; the names of its fields are short, and none of them is `TAG`.
         limit: Bytes that it may take.
         keep: Gives a handle for a value that cannot be sent, by which it will be known when it comes back; or None.
 
     Raises:
         EncodeError: It cannot be sent.
     """
-    encoder = Encoder(limit, keep=keep)
-    text = encoder.text(message)
+    blobs: list[bytes] = []
+    if is_plain(message.values()):
+        text = dumps(message)
+    else:
+        encoder = Encoder(limit, keep=keep)
+        text, blobs = encoder.text(message), encoder.blobs
     try:
         if 32 * len(text) > limit:
             check_json(text, limit)
@@ -38,11 +42,12 @@ def pack(message: Mapping[str, Any], limit: int = MAX_VALUE, keep: Callable[[Any
             f"the value has too many parts to be sent: at most {limit:,} bytes may cross at once"
         ) from None
     raw = text.encode("utf-8", "surrogatepass")
-    blobs = encoder.blobs
-    total = sum(map(len, blobs))
+    total = sum(map(len, blobs)) if blobs else 0
     if len(raw) + total > limit:
         raise EncodeError(f"the value is too large to be sent: at most {limit:,} bytes may cross at once")
-    sizes = struct.pack(f">{len(blobs)}I", *map(len, blobs)) if blobs else b""
+    if not blobs:
+        return _HEADER.pack(len(raw), 0, 0) + raw
+    sizes = struct.pack(f">{len(blobs)}I", *map(len, blobs))
     return b"".join((_HEADER.pack(len(raw), len(blobs), total), sizes, raw, *blobs))
 
 
@@ -118,7 +123,10 @@ class Unpacker:
         for size in sizes:
             blobs.append(bytes(frame[place : place + size]))
             place += size
-        message = Decoder(blobs, limit=self._limit, held=self._held).decode(text)
+        if not blobs and is_short(text):
+            message = decode_short(text)
+        else:
+            message = Decoder(blobs, limit=self._limit, held=self._held).decode(text)
         if type(message) is not dict:
             raise WireError("a message is not an object")
         return cast("dict[str, Any]", message)

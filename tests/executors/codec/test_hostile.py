@@ -130,6 +130,15 @@ def test_malformed_values_raise_only_wire_errors(text: str) -> None:
         Decoder().decode(text)
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_malformed_messages_raise_only_wire_errors(text: str) -> None:
+    raw = f'{{"t":"finished","value":{text}}}'.encode()
+    unpacker = Unpacker()
+    unpacker.feed(struct.pack(">III", len(raw), 0, 0) + raw)
+    with pytest.raises(WireError):
+        unpacker.next()
+
+
 @pytest.mark.parametrize(
     "text",
     [

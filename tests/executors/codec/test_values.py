@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pydantic
 import pytest
 
-from actloop.guest import Opaque, Record
+from actloop.guest import EncodeError, Opaque, Record, Unpacker, pack
+from actloop.guest.encode import Encoder, is_plain
 
 from .kit import VALUES, Person, both, through_frame
 
@@ -113,3 +114,50 @@ def test_what_cannot_be_sent_arrives_as_its_repr() -> None:
 def test_a_shared_value_may_occur_twice() -> None:
     shared = [1]
     assert through_frame([shared, shared]) == [[1], [1]]
+
+
+PLAIN: list[dict[str, Any]] = [
+    {"t": "finished", "output": None, "failure": None},
+    {"t": "call", "id": 7, "name": "search", "args": [1, "a", True, None], "kwargs": {"b": "c", "n": -(1 << 63)}},
+    {"t": "printed", "text": 'a "line"\n\ud800 \u2028 é'},
+    {"t": "result", "id": 1, "value": "x" * 512},
+    {"t": "result", "id": 1, "value": []},
+]
+NOT_PLAIN: list[Any] = [
+    "x" * 513,
+    1 << 64,
+    1.5,
+    math.nan,
+    b"a",
+    (1, 2),
+    {1: 2},
+    {"$": "int"},
+    {"a": {"b": 1}},
+    {"k" * 513: 1},
+    [[1]],
+    [1.5],
+    [True] * 100,
+    [1 << 64],
+    Level.LOW,
+    collections.OrderedDict(a=1),
+]
+
+
+@pytest.mark.parametrize("message", PLAIN)
+def test_plain_messages_are_written_as_all_others_are(message: dict[str, Any]) -> None:
+    assert is_plain(message.values())
+    text = Encoder().text(message)
+    assert pack(message)[12:] == text.encode("utf-8", "surrogatepass")
+    unpacker = Unpacker()
+    unpacker.feed(pack(message))
+    assert unpacker.next() == message
+
+
+@pytest.mark.parametrize("value", NOT_PLAIN, ids=repr)
+def test_what_is_not_plain_is_left_to_the_encoder(value: Any) -> None:
+    assert not is_plain([value])
+
+
+def test_a_plain_message_is_held_to_its_limit_too() -> None:
+    with pytest.raises(EncodeError, match="too large"):
+        pack({"t": "result", "value": ["x" * 500] * 8}, 4000)
