@@ -19,9 +19,12 @@ from actloop.guest.encode import dumps
 from actloop.journal.base import MemoryJournal
 from actloop.models.scripted import ScriptedModel
 from actloop.runtime.ports import Asyncio, Interrupt
+from actloop.values.messages import ChatMessage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from actloop.loop.effects import Loop
 
 COUNT = 500_000
 TURNS = 3
@@ -329,4 +332,44 @@ async def test_a_run_notes_and_masks_large_values_while_the_loop_goes_on(heart: 
     agent = CodeAgent(tools=[many, more], model=model, secrets=secrets, journal=MemoryJournal(), verbosity_level=0)
     answer = await agent.arun("How many?")
     assert len(answer) == 1002
+    agent.cleanup()
+
+
+async def test_large_variables_of_a_task_are_masked_while_the_loop_goes_on(heart: Heart) -> None:
+    agent = CodeAgent(
+        tools=[],
+        model=ScriptedModel(["Thought: all\n<code>\nfinal_answer(len(x))\n</code>"]),
+        secrets={"TOKEN": "hunter2-hunter2"},
+        journal=MemoryJournal(),
+        verbosity_level=0,
+    )
+    assert await agent.arun("How many?", additional_args={"x": [Patient(heart), *range(1000)]}) == 1001
+    agent.cleanup()
+
+
+class Watched(CodeAgent):
+    """Notes in which threads its loop reads replies, by the length of these."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.threads: dict[int, int] = {}
+
+    def _make_loop(self, *args: Any, **kwargs: Any) -> Loop:
+        loop, outcome = super()._make_loop(*args, **kwargs), None
+        while True:
+            if isinstance(outcome, ChatMessage):
+                self.threads[len(outcome.text)] = threading.get_ident()
+            try:
+                outcome = yield loop.send(outcome)
+            except StopIteration as end:
+                return end.value
+
+
+async def test_a_large_reply_is_read_beside_the_event_loop() -> None:
+    small = "Thought: one\n<code>\n1\n</code>"
+    large = "Thought: all\n<code>\n" + "x = 1  # one\n" * 10_000 + "final_answer(x)\n</code>"
+    agent = Watched(tools=[], model=ScriptedModel([small, large]), journal=None, verbosity_level=0)
+    assert await agent.arun("x") == 1
+    assert agent.threads[min(agent.threads)] == threading.get_ident()
+    assert agent.threads[max(agent.threads)] != threading.get_ident()
     agent.cleanup()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,54 @@ def test_what_is_no_python_is_refused_as_ever() -> None:
     with pytest.raises((ValueError, SyntaxError), match="null"):
         syntax_tree("x = '\0'")
     assert source_of(Finalised).startswith("class Finalised")
+
+
+LONG = "".join(f"def f{number}(a, b=[1, 2]):\n    return [a, {{'b': {number}}}]\n\n\n" for number in range(1500))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        LONG,
+        "x = " + '"""' + f"\n{LONG}" + '"""' + f"\n{LONG}",
+        "x = [\n" + "1,\n" * 20_000 + "]\n" + LONG,
+        "if x:\n    pass\nelse:\n    pass\n@f\nclass A:\n    pass\n" * 1500,
+        "x = 1\\\n+ 2\n" * 5000,
+        "# é \n" * 10_000 + "é = 1",
+        Path(ast.__file__).read_text("utf-8"),
+    ],
+    ids=["functions", "text", "list", "borders", "continued lines", "comments", "module"],
+)
+def test_a_long_source_is_read_as_ever(source: str) -> None:
+    assert ast.dump(syntax_tree(source), include_attributes=True) == ast.dump(
+        ast.parse(source), include_attributes=True
+    )
+
+
+@pytest.mark.parametrize("wrong", ["x = (\n", "  x = 1\n", "x = 'a\n", "else: pass\n"])
+def test_what_is_wrong_with_a_long_source_is_said_of_its_place(wrong: str) -> None:
+    source = LONG + wrong + LONG
+    with pytest.raises(SyntaxError) as expected:
+        ast.parse(source)
+    with pytest.raises(SyntaxError) as said:
+        syntax_tree(source)
+    assert (said.value.msg, said.value.lineno, said.value.offset) == (
+        expected.value.msg,
+        expected.value.lineno,
+        expected.value.offset,
+    )
+
+
+def test_while_a_long_source_is_read_other_threads_have_their_turns() -> None:
+    source, turns, done = LONG * 4, 0, threading.Event()
+    reading = threading.Thread(target=lambda: (syntax_tree(source), done.set()))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        reading.start()
+        while not done.wait(0.0005):
+            turns += 1
+        reading.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert turns >= 10

@@ -311,6 +311,8 @@ class MultiStepAgent(SavedAgent, LatestRun):
 
     async def _items(self, run: Run, loop: Loop, begun: RunStarted | None, port: Port) -> AsyncGenerator[StreamItem]:
         try:
+            if begun is not None:
+                begun = replace(begun, prompt=await port.compute(partial(self._prompt, run), begun.variables))
             async with aclosing(drive(run, loop, begun, port)) as items:
                 async for item in items:
                     yield item
@@ -395,7 +397,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
                 model=getattr(self.model, "model_id", None) or type(self.model).__name__,
                 task=task,
                 system_prompt=self.system_prompt,
-                prompt=prompts.task_message(self.vault.masked({**self.vault.of_sandbox, **variables})),
+                prompt="",
                 variables=variables,
                 images=images,
                 max_steps=steps,
@@ -405,6 +407,11 @@ class MultiStepAgent(SavedAgent, LatestRun):
         except BaseException:
             self._runs.end(run)
             raise
+
+    def _prompt(self, run: Run, variables: dict[str, Any]) -> str:
+        """The message that brings the task. To mask large variables takes long."""
+        prompts = RunPrompts(self.prompt_templates, run.task, self._template_variables(), run.memory)
+        return prompts.task_message(self.vault.masked({**self.vault.of_sandbox, **variables}))
 
     def _new_run(self, task: str, variables: dict[str, Any], max_steps: int, inherited: Inherited) -> Run:
         executor, parent = self._executor(), current_run.get()

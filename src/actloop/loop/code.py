@@ -10,8 +10,8 @@ from actloop.loop.closing import ClosingPrompts, close
 from actloop.loop.effects import Answer, Check, Execute, Generate
 from actloop.loop.parsing import Misread, Program, parse_reply
 from actloop.loop.planning import PlanPrompts, is_due, make_plan
+from actloop.loop.source import parsed
 from actloop.values.events import ProgramStarted, StepFinished, StepStarted
-from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -98,7 +98,7 @@ def code_loop(task: CodeTask) -> Loop:
             continue
         ended, answer = yield from _run(task, number, program)
         attempt = _Attempt(program.code, (ended.observation, ended.error))
-        if last is not None and wording.same_program(attempt.code, last.code) and attempt.shown == last.shown:
+        if last is not None and attempt.shown == last.shown and wording.same_program(attempt.code, last.code):
             repeats += 1
             ended = wording.noting_repetition(ended)
         else:
@@ -123,11 +123,11 @@ def _ask(task: CodeTask, *, retry: int) -> Generator[Effect | Event, Any, Progra
     temperature = wording.RETRY_TEMPERATURE if retry else None
     reply = yield _action(task, stops, temperature)
     structured = task.response_format is not None
-    parsed = parse_reply(reply.text, task.tags, structured=structured)
-    if isinstance(parsed, Program) and len(stops) > 1 and _cut_inside_string(parsed.code):
+    found = parse_reply(reply.text, task.tags, structured=structured)
+    if isinstance(found, Program) and len(stops) > 1 and _cut_inside_string(found.code):
         reply = yield _action(task, stops[:1], temperature)
-        parsed = parse_reply(reply.text, task.tags, structured=structured)
-    return parsed
+        found = parse_reply(reply.text, task.tags, structured=structured)
+    return found
 
 
 def _action(task: CodeTask, stops: tuple[str, ...], temperature: float | None) -> Generate:
@@ -142,13 +142,8 @@ def _action(task: CodeTask, stops: tuple[str, ...], temperature: float | None) -
 
 
 def _cut_inside_string(code: str) -> bool:
-    try:
-        syntax_tree(code)
-    except SyntaxError as error:
-        return "unterminated" in (error.msg or "")
-    except (ValueError, RecursionError, MemoryError):
-        return False
-    return False
+    error = parsed(code)
+    return isinstance(error, SyntaxError) and "unterminated" in (error.msg or "")
 
 
 def _run(

@@ -208,7 +208,7 @@ class _Program:
                 case Finished() as ended:
                     return ended
                 case Printed(text):
-                    self._run.emit(events.Printed(text=text))
+                    await self._port.compute(self._run.emit, events.Printed(text=text))
                 case Call(concurrent=True) as call:
                     handle = self._port.start(partial(self._answer, session, call))
                     (self._answers if call.name == FINAL_ANSWER else self._beside).append(handle)

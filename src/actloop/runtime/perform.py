@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
-from actloop.loop.effects import CallTools, CallUser, Check, Execute, Generate, Overflow
+from actloop.loop.effects import Answer, CallTools, CallUser, Check, Execute, Generate, Overflow
 from actloop.models.overflow import overflow_of
 from actloop.runtime import calls, execution
 from actloop.tools.types import handle_agent_output_types
@@ -19,7 +19,7 @@ from actloop.values.usage import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from actloop.loop.effects import Answer, Loop
+    from actloop.loop.effects import Effect, Loop
     from actloop.memory.fold import StreamItem
     from actloop.runtime.ports import Port
     from actloop.runtime.run import Run
@@ -91,18 +91,20 @@ class _Performed:
 
 
 async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncGenerator[StreamItem]:
-    send: Callable[[], Any] = partial(loop.send, None)
+    performed = _Performed()
     while True:
         run.interrupt.check()
-        try:
-            asked = send()
-        except StopIteration as end:
-            result.outcome = end.value
-            return
+        outcome = performed.outcome
+        # A reply may hold a large program, and an outcome a large value: to read one takes long.
+        matter: Any = outcome.content if isinstance(outcome, ChatMessage) else outcome
+        asked = await port.compute(partial(_send, loop, outcome), matter)
         performed = _Performed()
         match asked:
+            case Answer():
+                result.outcome = asked
+                return
             case Event():
-                item = run.emit(asked)
+                item = await port.compute(run.emit, asked)
                 if item is not None:
                     await _finished(run, item, port)
                     yield item
@@ -115,7 +117,7 @@ async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncG
                 if item is not None:
                     yield item
             case CallTools():
-                entered = calls.enter(run, asked)
+                entered = await port.compute(partial(calls.enter, run), asked)
                 for call in entered:
                     if call.item is not None:
                         yield call.item
@@ -124,7 +126,14 @@ async def _steps(run: Run, loop: Loop, port: Port, result: _Performed) -> AsyncG
                 performed.outcome = await port.call(partial(_refusal, run, asked.answer)) if run.checks else None
             case CallUser():
                 performed.outcome = await port.call(partial(_called, run, asked.function))
-        send = partial(loop.send, performed.outcome)
+
+
+def _send(loop: Loop, outcome: Any, _matter: Any) -> Effect | Event | Answer:
+    """What the loop asks for next, or its answer."""
+    try:
+        return loop.send(outcome)
+    except StopIteration as end:
+        return end.value
 
 
 async def _finished(run: Run, item: StreamItem, port: Port) -> None:
@@ -169,8 +178,13 @@ async def _generate(run: Run, effect: Generate, port: Port, performed: _Performe
             raise
         told = f"{type(error).__name__}: {message_of(error)}"
         raise AgentGenerationError(f"Error in generating model output:\n{told}") from error
-    run.emit(ModelReplied(purpose=effect.purpose, message=message, seconds=run.now() - start))
+    replied = ModelReplied(purpose=effect.purpose, message=message, seconds=run.now() - start)
+    await port.compute(partial(_note_reply, run, replied), message.content)
     performed.outcome = message
+
+
+def _note_reply(run: Run, replied: ModelReplied, _content: Any) -> None:
+    run.emit(replied)
 
 
 def _check_reply(model: Any, message: Any) -> None:
