@@ -104,7 +104,6 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
         thread.join()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_snippets_of_a_page_run(page: Path, service: Service, tmp_path: Path) -> None:
     text = page.read_text()

@@ -52,7 +52,6 @@ def leaves() -> int:
     sys.exit(3)
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "code",
     [
@@ -66,7 +65,6 @@ async def test_a_call_that_is_open_when_the_program_ends_is_dropped(code: str) -
         assert await one.arun("awaited") == 5
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("broken", [bare_next, leaves])
 async def test_a_tool_that_raises_control_flow_is_answered_with_an_error(broken: Any) -> None:
     code = f"try:\n    {broken.name}()\nexcept BaseException as error:\n    final_answer('caught')"
@@ -76,7 +74,6 @@ async def test_a_tool_that_raises_control_flow_is_answered_with_an_error(broken:
         assert one.run("go on", reset=False) == "alive"
 
 
-@pytest.mark.timeout(30)
 async def test_a_callback_that_raises_stop_iteration_ends_the_run_with_an_error() -> None:
     def callback(step: Any) -> None:
         next(iter([]))
@@ -154,7 +151,6 @@ def test_an_error_without_a_readable_message_still_ends_the_run_properly() -> No
         assert [run.state for run in journal.runs()] == ["failed"]
 
 
-@pytest.mark.timeout(30)
 def test_a_fork_gets_a_sandbox_of_its_own_and_leaves_the_parents_alone() -> None:
     def reply(messages: list[ChatMessage]) -> str:
         told = messages[-1].text

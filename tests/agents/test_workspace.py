@@ -188,7 +188,7 @@ def test_a_logger_of_the_users_own_is_told(folder: Path) -> None:
 
 def interrupted(one: CodeAgent, begun: threading.Event, run: Callable[[], Any]) -> None:
     def interrupt() -> None:
-        begun.wait(10)
+        begun.wait(60)
         one.interrupt()
 
     thread = threading.Thread(target=interrupt)

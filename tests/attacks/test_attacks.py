@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from _pytest.mark.structures import ParameterSet
     from tests.attacks.attack import Attack
 
-pytestmark = pytest.mark.timeout(60)
-
 CONTROLS = {
     platform: [
         attack

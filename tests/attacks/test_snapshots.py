@@ -24,8 +24,6 @@ from actloop.executors.session import SandboxLimits, Snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(60)
-
 LIMITS = SandboxLimits(wall=1.0, memory=128 << 20)
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 KIND = LocalPythonExecutor.kind

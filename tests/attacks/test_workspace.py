@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from actloop.executors.workspace import FileChanges
 
-pytestmark = pytest.mark.timeout(60)
-
 LIAR = '''
 import gc, hashlib, os, time
 

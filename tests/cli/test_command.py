@@ -298,7 +298,7 @@ def test_ctrl_c_ends_the_run_but_not_the_session(service: Service) -> None:
         shown = read_until(outer, "leaves", again=b"\x03")
         read_until(outer, "> ", shown.rpartition("leaves")[2])  # only the prompt takes Ctrl-D for the end
         os.write(outer, b"\x04")
-        assert process.wait(timeout=20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from .conftest import Service
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def site() -> Iterator[str]:

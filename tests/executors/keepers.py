@@ -58,7 +58,7 @@ class PipeStream:
     def end(self) -> None:
         """What removes the sandbox: here a process that may not obey."""
         try:
-            self.child.wait(5)
+            self.child.wait(60)
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
@@ -104,9 +104,9 @@ class Kept:
         self.gone.set()
 
     def wait_gone(self) -> None:
-        assert self.gone.wait(20)
+        assert self.gone.wait(60)
         for thread in self.process._threads:  # pyright: ignore[reportPrivateUsage]
-            thread.join(20)
+            thread.join(60)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ class Guest:
         with self._child as child:
             assert child.stdin is not None
             child.stdin.close()
-            return child.wait(10)
+            return child.wait(60)
 
 
 @pytest.fixture(params=["3.11", "3.12", "3.13"])

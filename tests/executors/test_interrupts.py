@@ -47,7 +47,6 @@ print(interrupts >= 30, held() - before)
 """
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 @pytest.mark.parametrize("kind", ["local", "unsafe"])
 def test_interrupts_at_odd_moments_leave_no_descriptor(kind: str) -> None:

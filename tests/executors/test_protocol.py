@@ -238,7 +238,7 @@ class HostileGuest:
 
     def close(self) -> None:
         self._other.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(60)
         self._other.close()
 
 

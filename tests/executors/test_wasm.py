@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from actloop.executors.session import Session
 
-pytestmark = pytest.mark.timeout(180)
-
 HERE = Path(__file__).parent
 
 

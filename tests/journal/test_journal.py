@@ -273,7 +273,6 @@ def numbers_of(journal: Journal, run: str) -> list[int]:
     return [event.number for event in journal.events(run) if isinstance(event, events.StepStarted)]
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("connected", [True, False])
 def test_an_append_does_not_wait_for_a_lock(
     stored: SQLiteJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, connected: bool

@@ -102,7 +102,7 @@ def await_port(port: int, process: subprocess.Popen[Any]) -> None:
 
 def gone(pid: int) -> bool:
     """Wait until a process has ended."""
-    return eventually(lambda: not lives(pid), within=20)
+    return eventually(lambda: not lives(pid), within=60)
 
 
 def held() -> tuple[int, set[str]]:

@@ -97,7 +97,7 @@ def test_interrupting_a_run_cancels_the_request_on_the_server(tools: list[Any], 
         thread.start()
         diary.wait_for("call wait")
         agent.interrupt()
-        thread.join(30)
+        thread.join(60)
         assert isinstance(outcome[0], AgentInterruptedError)
         diary.wait_for("cancelled")
 

@@ -253,7 +253,7 @@ serve(port=0, api_key="k", context=512, ready=lambda *told: print(*told, flush=T
             assert service.generate(ASK).content
         assert get(f"{address}/models")[0] == 401
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
 
 
 def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ pytestmark = [
         reason="needs the extra 'transformers'",
     ),
     # PyTorch and transformers are slow to import where the disk is cold or the machine busy.
-    pytest.mark.timeout(300),
 ]
 
 Conversation = list[ChatMessage | dict[str, Any]]

@@ -122,7 +122,7 @@ async def test_blocking_functions_do_not_stop_the_loop_and_keep_the_context() ->
     go = threading.Event()
 
     def wait() -> str:
-        assert go.wait(5)
+        assert go.wait(60)
         return variable.get()
 
     waiting = asyncio.create_task(port.call(wait))
@@ -140,7 +140,7 @@ def test_work_that_was_started_runs_beside() -> None:
     go, names = threading.Event(), list[int]()
 
     async def work() -> None:
-        assert go.wait(5)
+        assert go.wait(60)
         names.append(threading.get_ident())
 
     handle = port.start(work)

@@ -26,8 +26,6 @@ from .conftest import need_chromium
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-pytestmark = pytest.mark.timeout(300)
-
 PAGES = {
     "/": """<title>Shop</title><h1>The shop</h1><p>See <a href="/list">the price list</a>.</p>
         <form action="/search"><label>Find <input name="q"></label><button>Go</button></form>

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .conftest import Listener
 
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Gradio's, of Pandas
 ]
 

@@ -26,7 +26,7 @@ def waiting(started: threading.Event, release: threading.Event) -> Any:
             n: A number.
         """
         started.set()
-        assert release.wait(20)
+        assert release.wait(60)
         return n
 
     return wait
@@ -59,7 +59,7 @@ def test_an_interrupt_drops_what_is_not_begun_and_leaves_no_thread() -> None:
     )
 
     def stop() -> None:
-        started.wait(20)
+        started.wait(60)
         one.interrupt()
         release.set()
 
@@ -105,7 +105,7 @@ def test_asynchronous_tools_of_a_blocking_run_are_ended_by_an_interrupt(count: i
     started = threading.Event()
 
     one = agent([calls(*[call("forever", n=n) for n in range(count)])], [endless(started)])
-    thread = threading.Thread(target=lambda: (started.wait(20), one.interrupt()))
+    thread = threading.Thread(target=lambda: (started.wait(60), one.interrupt()))
     thread.start()
     with pytest.raises(AgentInterruptedError):
         one.run("go")

@@ -63,7 +63,7 @@ class Cloud:
         for executor in self._made:
             executor.cleanup()
         self.service.faults.clear()
-        assert REAPER.flush(20)
+        assert REAPER.flush(60)
         self.service.wait_empty()
 
 

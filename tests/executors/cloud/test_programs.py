@@ -303,7 +303,7 @@ def test_the_end_of_the_host_ends_the_sandbox(then: str, ended: bool, cloud: Clo
     with host, host.stdout:
         assert host.stdout.readline() == b"ready\n"
         if ended:
-            host.wait(30)
+            host.wait(60)
             cloud.service.wait_empty()
         else:
             host.kill()

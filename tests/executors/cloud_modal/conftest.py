@@ -35,7 +35,7 @@ def account(server: ModalServer) -> Iterator[Account]:
     """What the service is asked for; nothing may be left of it."""
     server.account.forget()
     yield server.account
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert [machine.id for machine in server.account.alive] == []
     assert processes_of() == []
 

@@ -318,7 +318,7 @@ class ModalServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -336,5 +336,5 @@ def modal_service() -> Generator[tuple[ModalServer, dict[str, Any]]]:
         try:
             yield server, {"create_kwargs": {"client": client}}
         finally:
-            REAPER.flush(20)
+            REAPER.flush(60)
             client.close()

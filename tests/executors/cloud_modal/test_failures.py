@@ -136,7 +136,7 @@ def test_a_sandbox_without_a_usable_python(
 ) -> None:
     account.command[:] = command
     assert expected in refused(make(start_timeout=3.0))
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert {machine.why_over for machine in account.machines} == {"terminated"}
 
 
@@ -163,7 +163,7 @@ def test_a_hostile_sandbox_harms_nobody(make: Callable[..., ModalExecutor], acco
         threading.Timer(2.0, lambda: [machine.end("by the test") for machine in account.alive]).start()
     with pytest.raises(Exception, match=r"did not start|sandbox"):
         opened().close()
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert not account.alive
 
 
@@ -204,7 +204,7 @@ def test_a_sandbox_that_cannot_be_ended_is_told_of(
     account.faults["SandboxTerminateV2"] = Fault(Status.FAILED_PRECONDITION, "not now")
     with make([], {"idle_timeout": 1}) as executor:
         executor("1")
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert re.search(r"sb-new-\d+ could not be removed", caplog.text)
     assert eventually(lambda: not account.alive)
     assert [machine.why_over for machine in account.machines] == ["idle"]
@@ -214,5 +214,5 @@ def test_a_sandbox_is_ended_after_a_failure_of_a_moment(make: Callable[..., Moda
     account.faults["SandboxTerminateV2"] = Fault(Status.FAILED_PRECONDITION, "not now", times=1)
     with make() as executor:
         executor("1")
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert [machine.why_over for machine in account.machines] == ["terminated"]

@@ -147,7 +147,7 @@ def test_a_gpu_takes_the_service_older_way(make: Callable[..., ModalExecutor], a
     with make([], {"gpu": "T4"}) as executor:
         assert executor("6 * 7").output == 42
     assert account.machines[0].definition.resources.gpu_config.gpu_type == "T4"
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     older = {"SandboxCreate", "SandboxGetTaskId", "TaskGetCommandRouterAccess", "SandboxTerminate"}
     assert older <= set(account.calls) <= USED | older
 

@@ -19,7 +19,6 @@ from actloop.executors.containers.engine import Attached
 from actloop.executors.docker import DockerExecutor
 from actloop.executors.stream import SocketStream
 
-from ..engine import engine_url
 from .kit import needs_engine
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ def test_a_socket_that_may_not_be_used() -> None:
 
 
 @needs_engine
-def test_an_engine_that_is_there_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", engine_url())
+def test_an_engine_that_is_there_is_ready(engine_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine_address)
     assert DockerExecutor.why_unavailable() == ""
 
 
@@ -117,7 +116,7 @@ def test_output_is_parted_from_errors_in_whatever_pieces_it_comes() -> None:
         with theirs:
             for start in range(0, len(data), size):
                 theirs.sendall(data[start : start + size])
-        reader.join(20)
+        reader.join(60)
         attached.close()
         assert b"".join(found) == b"onetwo"
         assert attached.said == (b"oops" * 2000)[-4000:]
@@ -128,3 +127,15 @@ def test_a_container_that_says_nothing_is_given_up() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         assert Attached(SocketStream(ours)).first(0.05) is False
+
+
+@needs_engine
+def test_an_engine_that_is_named_anew_is_looked_for_anew(
+    engine_address: str, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine_address)
+    executor = DockerExecutor([], None, image=image)
+    executor.cleanup()
+    monkeypatch.setenv("DOCKER_HOST", "unix:///given.sock")
+    with pytest.raises(SandboxUnavailableError, match=r"/given\.sock"):
+        DockerExecutor([], None, image=image)

@@ -13,7 +13,6 @@ from actloop.executors.reaper import REAPER
 from actloop.executors.waiting import run_now
 
 from ..driving import WAITER, Driver
-from ..engine import engine_url, test_image as image_of_tests
 from .kit import containers, needs_engine
 
 if TYPE_CHECKING:
@@ -24,22 +23,24 @@ if TYPE_CHECKING:
 def test_warm_containers_are_taken_and_replaced(make: Callable[..., DockerExecutor], engine: Engine) -> None:
     executor = make(warm=2)
     executor("x = 1")
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert eventually(lambda: len(containers(engine, owner())) == 3)
     session = run_now(executor.open_session(WAITER))
     assert Driver(session).value("'x' in globals()") is False
     session.close()
     executor.cleanup()
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     assert eventually(lambda: containers(engine, owner()) == [])
 
 
 @needs_engine
-def test_an_executor_that_is_forgotten_leaves_no_warm_container(engine: Engine) -> None:
-    executor = DockerExecutor(image=image_of_tests(), base_url=engine_url(), warm=1)
+def test_an_executor_that_is_forgotten_leaves_no_warm_container(engine: Engine, image: str) -> None:
+    executor = DockerExecutor(image=image, base_url=engine.address, warm=1)
     session = run_now(executor.open_session(WAITER))
     session.close()
-    assert REAPER.flush(20)
+    pool = executor._pool  # pyright: ignore[reportPrivateUsage]
+    assert eventually(lambda: pool._ready)  # pyright: ignore[reportPrivateUsage]
+    assert REAPER.flush(60)
     assert len(containers(engine, owner())) == 1
     del executor
     gc.collect()

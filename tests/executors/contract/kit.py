@@ -76,14 +76,14 @@ def _no_modal() -> str:
 
 @contextlib.contextmanager
 def _docker() -> Generator[Mapping[str, Any]]:
-    from tests.executors.engine import engine_url, test_image
+    from tests.executors.engine import engine_url, image_of_tests
 
     from actloop.executors.containers.engine import OWNER, engine_at, owner
 
     url = engine_url()
     _living["docker"] = lambda: len(engine_at(url).api.containers(all=True, filters={"label": f"{OWNER}={owner()}"}))
-    yield {"base_url": url, "image": test_image()}
-    REAPER.flush(30)
+    yield {"base_url": url, "image": image_of_tests()}
+    REAPER.flush(60)
 
 
 def _no_docker() -> str:

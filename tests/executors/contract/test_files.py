@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.executors.driving import Driver
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("workspace")]
+pytestmark = [pytest.mark.needs("workspace")]
 
 
 ATTEMPTS = {

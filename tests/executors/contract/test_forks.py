@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from actloop.executors.session import Session
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("snapshot")]
+pytestmark = [pytest.mark.needs("snapshot")]
 
 AHEAD: dict[str, Any] = {"spare": True, "warm": 1}
 """Options by which executors start sandboxes before they are asked for."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from tests.executors.contract.kit import Subject
 
-pytestmark = pytest.mark.timeout(120)
-
 STUBBORN = """
 n = 0
 while True:
@@ -196,7 +194,7 @@ class Held:
     def driver(self) -> Driver:
         """The live session."""
         if self._driver is None or not self._driver.session.alive:
-            REAPER.flush(30)  # threads of a session that is still being removed may count as this one's
+            REAPER.flush(60)  # threads of a session that is still being removed may count as this one's
             self._driver = Driver(run_now(self._executor.open_session(WAITER)), echo=echo)
         return self._driver
 
@@ -214,12 +212,12 @@ class Held:
         if self._driver is not None:
             self._driver.session.close()
         self._executor.cleanup()
-        REAPER.flush(30)  # while the surroundings still stand
+        REAPER.flush(60)  # while the surroundings still stand
 
 
 @pytest.fixture(scope="module")
 def all_held(subject: Subject, surroundings: Mapping[str, Any]) -> Iterator[Held]:
-    REAPER.flush(30)
+    REAPER.flush(60)
     held = Held(subject, surroundings)
     yield held
     held.close()

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from actloop.values.events import NetworkRequested
 
 
-pytestmark = pytest.mark.timeout(120)
-
 URLLIB = (
     "import urllib.request\n"
     "def get(url, **more): return urllib.request.urlopen(url, timeout=10, **more).read().decode()\n"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.executors.contract.kit import Subject
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
     pytest.mark.needs("reach"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),

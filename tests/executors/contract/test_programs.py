@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from tests.executors.driving import Driver
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_variables_and_functions_live_on(open_driver: Callable[..., Driver]) -> None:
     driver = open_driver()

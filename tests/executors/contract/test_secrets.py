@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(120)
-
 TRIED = """
 print(sign('a'), KEY, [KEY])
 try:

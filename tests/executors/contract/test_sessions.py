@@ -42,7 +42,6 @@ def add(number: int) -> int:
     return number + 1
 
 
-@pytest.mark.timeout(120)
 def test_several_at_once(make: Callable[..., Any]) -> None:
     executor = make()
 
@@ -79,6 +78,6 @@ def test_nothing_is_left_of_many_sessions(subject: Subject, make: Callable[..., 
     def left() -> list[int]:
         return [subject.remains(), *(max(0, now - before) for now, before in zip(_held(), held, strict=True))]
 
-    eventually(lambda: not any(left()), within=20)
+    eventually(lambda: not any(left()), within=60)
     assert left() == [0, 0, 0, 0]  # sandboxes, descriptors, threads, processes
     assert _memory() - memory < (4 << 20) + (subject.grows << 10) * sessions

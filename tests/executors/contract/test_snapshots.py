@@ -20,7 +20,7 @@ from actloop.executors.waiting import run_now
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("snapshot")]
+pytestmark = [pytest.mark.needs("snapshot")]
 
 
 def taken(driver: Driver) -> Snapshot:

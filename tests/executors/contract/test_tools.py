@@ -18,8 +18,6 @@ from actloop.executors.waiting import run_now
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(120)
-
 MCP_SERVER = Path(__file__).parents[2] / "mcp" / "example_server.py"
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from tests.executors.driving import Driver
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Handed:
     """A tool that hands a value over and takes one back."""

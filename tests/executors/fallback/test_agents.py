@@ -12,9 +12,6 @@ from actloop import ActionStep
 from .kit import agent_of
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
-
-
 STEPS = (
     "weights = {thing: weigh(thing) for thing in ['pea', 'bean']}\nprint(weights)",
     "import statistics\nmean = statistics.mean(weights.values())",

@@ -20,7 +20,6 @@ from actloop.executors.waiting import run_now
 from .kit import Absent, Refusing, Told, agent_of, twice
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_executors_that_are_not_available_are_passed_over_with_a_line_each() -> None:

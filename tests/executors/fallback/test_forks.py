@@ -11,7 +11,6 @@ from actloop.executors.monty import MontyExecutor
 from actloop.executors.waiting import run_now
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_the_end_of_a_fork_leaves_the_executors_of_its_origin_alone() -> None:

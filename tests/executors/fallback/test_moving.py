@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_a_program_that_needs_more_runs_in_the_next_one(open_driver: Callable[..., Driver]) -> None:

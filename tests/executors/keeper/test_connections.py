@@ -66,7 +66,7 @@ def test_a_connection_that_nobody_reads_holds_up_no_other() -> None:
         with connection:
             if not first.is_set():
                 first.set()
-                release.wait(20)
+                release.wait(60)
                 return
             echo(connection)
 

@@ -62,7 +62,7 @@ def test_a_session_closes_at_once_and_its_sandbox_is_removed_once() -> None:
         end = made.process._end  # pyright: ignore[reportPrivateUsage]
 
         def slowly() -> None:
-            free.wait(20)
+            free.wait(60)
             end()
 
         made.process._end = slowly  # pyright: ignore[reportPrivateUsage]
@@ -72,7 +72,7 @@ def test_a_session_closes_at_once_and_its_sandbox_is_removed_once() -> None:
         assert made.ended == 0
         free.set()
         made.wait_gone()
-        assert REAPER.flush(10)
+        assert REAPER.flush(60)
         assert made.ended == 1
 
 
@@ -110,7 +110,7 @@ def test_a_host_that_forgets_to_close_removes_the_sandbox_at_its_end() -> None:
     with host("made.session.close = lambda: None; made.wait_gone = lambda: None") as process:
         assert process.stdout is not None
         pids = list(map(int, process.stdout.readline().split()))
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert not lives(pids[0])
         assert eventually(lambda: not any(map(lives, pids)))
 
@@ -146,7 +146,7 @@ def test_the_reaper_goes_on_after_what_fails(caplog: pytest.LogCaptureFixture) -
 
     reaper.put(fail)
     reaper.put(done.set)
-    assert reaper.flush(10)
+    assert reaper.flush(60)
     assert done.is_set()
     assert "no such container" in caplog.text
 

@@ -50,9 +50,9 @@ class Liar:
 
     def close(self) -> None:
         self.process.close()
-        assert self.ended.wait(20)
+        assert self.ended.wait(60)
         for thread in self.process._threads:  # pyright: ignore[reportPrivateUsage]
-            thread.join(20)
+            thread.join(60)
         self.process.channel.close()
         self.socket.close()
 
@@ -96,7 +96,7 @@ def test_a_keeper_that_lies_is_ended(lie: str, liar: Liar) -> None:
         liar.say(*LIES[lie])
     while liar.process.channel.recv(65536):
         pass
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
     assert liar.process.fault
 
 
@@ -105,7 +105,7 @@ def test_armor_that_is_broken_ends_the_keeper(text: bytes) -> None:
     liar = Liar(armor=True)
     with contextlib.suppress(OSError):
         liar.socket.sendall(text)
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
     assert "base64" in liar.process.fault
     liar.close()
 
@@ -127,11 +127,11 @@ def test_a_keeper_that_lies_about_connections_is_ended(frames: list[bytes]) -> N
 
     def connect(connection: socket.socket) -> None:
         with connection:
-            release.wait(20)
+            release.wait(60)
 
     liar = Liar(connect)
     liar.say(*frames)
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
     assert liar.process.fault
     release.set()
     liar.close()
@@ -153,7 +153,7 @@ def test_a_flood_is_held_back_by_what_the_session_reads(liar: Liar) -> None:
     assert len(liar.process._streams[0].unsent) <= 1 << 20  # pyright: ignore[reportPrivateUsage]
     liar.process.close()
     liar.socket.shutdown(socket.SHUT_RDWR)
-    thread.join(20)
+    thread.join(60)
 
 
 def test_a_keeper_that_does_not_listen_blocks_nobody(liar: Liar) -> None:
@@ -164,7 +164,7 @@ def test_a_keeper_that_does_not_listen_blocks_nobody(liar: Liar) -> None:
     liar.process.signal(signal.SIGUSR1)
     liar.process.pause()
     liar.process.kill()
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
 
 
 def test_what_a_dying_keeper_said_is_still_read(liar: Liar) -> None:
@@ -174,21 +174,21 @@ def test_what_a_dying_keeper_said_is_still_read(liar: Liar) -> None:
     while part := liar.process.channel.recv(1000):
         data += part
     assert len(data) == 60_000
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
     assert (liar.process.status, liar.process.fault) == (-9, "")
 
 
 def test_a_stream_that_breaks_ends_the_session(liar: Liar) -> None:
     liar.socket.shutdown(socket.SHUT_RDWR)
     assert liar.process.channel.recv(1) == b""
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
 
 
 def test_a_keeper_without_a_sign_of_life_is_taken_for_dead(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
     liar.hear(Frame.PING)
     monkeypatch.setattr("actloop.executors.stream._SILENCE", 0.0)
     liar.process.beat()
-    assert liar.ended.wait(20)
+    assert liar.ended.wait(60)
     assert liar.process.fault == "the sandbox gave no sign of life"
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_a_fork_has_no_sessions_and_does_not_end_those_of_its_parent(driver: Driver) -> None:
@@ -80,10 +79,10 @@ def test_workers_end_with_their_host(how: str) -> None:
         assert host.stdout is not None
         assert host.stdout.readline() == b"begun\n"
         if how == "exit":
-            assert len(descendants(host.pid)) == 2
+            assert len(descendants(host.pid)) >= 2
             host.communicate(b"x", timeout=20)
             assert host.returncode == 0
-        host.wait(20)
+        host.wait(60)
         assert eventually(lambda: not of_group(host.pid)), of_group(host.pid)
 
 

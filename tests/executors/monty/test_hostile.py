@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
-
-
 COLLIDING = "{n * (2**61 - 1): 0 for n in range(60_000)}"
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tests.executors.driving import Driver
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_modules_are_those_that_can_be_imported(driver: Driver) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -10,9 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.attacks.host import descendants
 from tests.executors.driving import WAITER, Driver
-from tests.executors.monty.helpers import failed, twice
+from tests.executors.monty.helpers import failed, twice, with_worker
 
 from actloop.errors import InterpreterError
 from actloop.executors.session import Call, Finished, Printed, SandboxLimits, Snapshot
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_hints(driver: Driver) -> None:
@@ -121,28 +118,16 @@ def test_an_interrupt_is_heard_where_a_program_sleeps_or_calls(code: str, open_d
 
 
 def test_a_worker_that_is_killed_is_lost_and_replaced(open_driver: Callable[..., Driver]) -> None:
-    before = set(workers())
-    driver = open_driver(wait=lambda: None)
-    mine = set(workers()) - before or set(workers())
+    driver, worker = with_worker(open_driver, wait=lambda: None)
     run_now(driver.session.start("print('x')\nwhile True:\n    pass", WAITER))
     assert isinstance(run_now(driver.session.receive(WAITER)), Printed)
-    for pid in mine:
-        os.kill(pid, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
     event = run_now(driver.session.receive(WAITER))
     assert isinstance(event, Finished)
     assert event.failure is not None
     assert (event.failure.kind, event.failure.lost) == ("SandboxCrash", True)
     assert "gone" in event.failure.hint
     assert open_driver().value("1") == 1
-
-
-def workers() -> list[int]:
-    found: list[int] = []
-    for pid in descendants(os.getpid()):
-        with contextlib.suppress(OSError):
-            if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "monty":
-                found.append(pid)
-    return found
 
 
 def test_full_memory_ends_the_program_and_only_the_session_at_worst(open_driver: Callable[..., Driver]) -> None:

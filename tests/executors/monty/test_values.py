@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 
 pytest.importorskip("pydantic_monty")
-pytestmark = pytest.mark.timeout(60)
-
-
 MADE = {
     "numbers": "[2**3000, -(2**3000), -1, 1.5, float('nan'), float('-inf'), -0.0, True, 1 - 2j]",
     "many": "[list(range(1000)), [0.5] * 50, ['é'] * 50, [1, 'a', None], {n: str(n) for n in range(50)}]",

@@ -60,7 +60,7 @@ def test_bodies_are_passed_on_both_ways(server: Server) -> None:
     with talking(chunked) as place, way(place) as out:
         client = out.connect()
         client.sendall(f"POST http://{place}/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-        assert begun.wait(10)
+        assert begun.wait(60)
         client.sendall(b"3;ext\r\nabc\r\n0\r\nTrailer: x\r\n\r\n")
         got = hear(client)
         assert got.endswith(b"\r\n\r\n" + b"d\r\n3\r\nabc\r\n0\r\n\r\n\r\n" * 3 + b"0\r\n\r\n")

@@ -14,7 +14,7 @@ from tests.executors.driving import WAITER, Driver
 from tests.tools.web.servers import Answer, Asked, Server, certificate, serving, talking
 from tests.waiting import eventually
 
-from actloop import AgentLogger, CodeAgent, LogLevel, MemoryJournal, ScriptedModel
+from actloop import AgentLogger, CodeAgent, LogLevel, MemoryJournal, ScriptedModel, tool
 from actloop.errors import InterpreterError, SandboxUnavailableError
 from actloop.executors.kernel.host import Zygote
 from actloop.executors.local import KernelProcess, LocalPythonExecutor
@@ -86,7 +86,7 @@ def box() -> Iterator[Callable[..., Box]]:
         each.executor.cleanup()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("actloop")]
     most = descriptors + 2  # a zygote that was started on the way
-    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= most, within=5), "descriptors are left open"
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= most, within=60), "descriptors are left open"
 
 
 URLLIB = "import urllib.request\ndef get(url): return urllib.request.urlopen(url, timeout=10).read().decode()\n"
@@ -355,12 +355,12 @@ def test_a_session_that_dies_or_is_closed_lets_go(box: Callable[..., Box]) -> No
         assert closed.run(hold) == b"x" * 10
         closed.session.close()
         killed.session.close()
-        assert gone.acquire(timeout=10)
-        assert gone.acquire(timeout=10)
+        assert gone.acquire(timeout=60)
+        assert gone.acquire(timeout=60)
         assert [len(each.told) for each in (killed, closed)] == [1, 1]
         died = box(place, additional_authorized_imports=["os"])
         assert died.ended(f"import os\n{hold}\nos._exit(3)").failure is not None
-        assert gone.acquire(timeout=10)
+        assert gone.acquire(timeout=60)
         assert len(died.told) == 1
 
 
@@ -370,7 +370,7 @@ def test_a_connection_lives_on_while_no_program_runs(box: Callable[..., Box]) ->
 
     def two_parts(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
-        released.wait(10)
+        released.wait(60)
         connection.sendall(b"def")
 
     with talking(two_parts) as place:
@@ -459,6 +459,51 @@ client.set_tunnel('localhost', {secure.port})
     assert first.received > second.received > 6
     told = list(journal.events(run.id))
     assert told.index(second) < [isinstance(event, RunFinished) for event in told].index(True)
+
+
+def test_what_a_server_answers_after_a_run_is_noted_in_the_next_one() -> None:
+    asked, may_answer, journal = threading.Event(), threading.Event(), MemoryJournal()
+
+    def late(_: Asked) -> Answer:
+        asked.set()
+        assert may_answer.wait(60)
+        return Answer(b"x" * 50_000)
+
+    begin = (
+        "import threading, urllib.request\ngot = []\n"
+        "def ask():\n    got.append(urllib.request.urlopen('URL', timeout=60).read())\n"
+        "asking = threading.Thread(target=ask, daemon=True)\nasking.start()\nwait()\nfinal_answer(len(got))"
+    )
+
+    @tool
+    def wait() -> bool:
+        """Wait until the server is asked."""
+        return asked.wait(60)
+
+    with serving(late) as slow:
+        replies = [
+            f"<code>\n{begin.replace('URL', slow.url)}\n</code>",
+            "<code>\nasking.join(60)\nfinal_answer(len(got[0]))\n</code>",
+        ]
+        agent = CodeAgent(
+            [wait], ScriptedModel(replies), allow_hosts=[slow.place], journal=journal, verbosity_level=LogLevel.OFF
+        )
+        assert agent.run("begin") == 0
+        (begun,) = journal.runs()
+        may_answer.set()
+        assert not eventually(lambda: not isinstance(list(journal.events(begun.id))[-1], RunFinished), within=0.3)
+        assert agent.run("end", reset=False) == 50_000
+        agent.cleanup()
+    first, second = [
+        [event for event in journal.events(run.id) if isinstance(event, NetworkRequested | RunFinished)]
+        for run in reversed(journal.runs())
+    ]
+    assert [type(event) for event in first] == [NetworkRequested, RunFinished]
+    assert isinstance(first[0], NetworkRequested)
+    assert (first[0].open, first[0].received) == (True, 0)
+    assert [type(event) for event in second] == [NetworkRequested, RunFinished]
+    assert isinstance(second[0], NetworkRequested)
+    assert second[0].received > 50_000
 
 
 def test_an_executor_that_is_dropped_leaves_nothing_behind(server: Server) -> None:

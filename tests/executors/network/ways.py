@@ -98,5 +98,5 @@ def way(
             client.close()
     left = {thread for thread in threading.enumerate() if thread.name.startswith("actloop-proxy")} - before
     assert not left
-    closed = eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, within=5)  # servers' ends come later
+    closed = eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, within=60)  # servers' ends come later
     assert closed, "descriptors are left open"

@@ -152,7 +152,7 @@ def talking(talk: Callable[[socket.socket], None], host: str = "127.0.0.1") -> G
         listener.close()
         accepting.join()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
 
 
 def certificate(folder: str, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:

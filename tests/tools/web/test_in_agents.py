@@ -45,7 +45,7 @@ async def test_a_visit_does_not_hold_up_the_loop_and_ends_when_its_run_is_cancel
 
     def hold(connection: socket.socket) -> None:
         arrived.set()
-        released.wait(25)
+        released.wait(60)
         answered.set()
 
     with talking(hold) as place:

@@ -138,7 +138,7 @@ def test_a_page_that_takes_too_long_is_said() -> None:
     held = threading.Event()
 
     def slow(asked: Asked) -> Answer:
-        held.wait(5)
+        held.wait(60)
         return Answer("late")
 
     with serving(slow) as server:
