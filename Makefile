@@ -22,12 +22,12 @@ test: $(VENV)/.developed $(LITELLM)/.developed ## Everything CI runs: formatting
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/actloop fetch-model > /dev/null
 	@sh scripts/get_browser.sh $(BIN)
-	@sh scripts/get_podman.sh
+	@sh scripts/get_engines.sh
 	@sh scripts/run_tests.sh $(BIN)
 	$(LITELLM)/bin/pytest -W default::pytest.PytestUnraisableExceptionWarning $(LITELLM_TESTS)
 
 attacks: $(VENV)/.developed ## Try all attacks on every executor that can run here; writes docs/attacks.md.
-	@sh scripts/get_podman.sh
+	@sh scripts/get_engines.sh
 	@$(BIN)/python -m tests.attacks.table $(ARGS)
 
 lint: $(VENV)/.developed ## Formatting, lint and strict types.

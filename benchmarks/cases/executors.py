@@ -123,7 +123,7 @@ def _container_options(reason: str) -> dict[str, str] | str:
         return reason or f"no image: set {IMAGE}"
     if why := engine.why_no_engine():
         return reason or why
-    return {"base_url": engine.engine_url(), "image": image or engine.test_image()}
+    return {"base_url": engine.engine_url(), "image": image or engine.image_of_tests()}
 
 
 def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str, Figure]:

@@ -52,7 +52,7 @@ def test_options_of_one_of_several_executors_are_its_own(service: Service) -> No
 @pytest.mark.skipif(bool(engine.why_no_engine()), reason=engine.why_no_engine())
 def test_programs_run_in_the_image_and_at_the_engine_that_were_named(service: Service) -> None:
     service.replies = [program("import os\nfinal_answer(os.path.exists('/etc/debian_version'))")]
-    options = ["--executor", "docker", "--image", engine.test_image(), "--imports", "os"]
+    options = ["--executor", "docker", "--image", engine.image_of_tests(), "--imports", "os"]
     options += option(f"base_url={engine.engine_url()}", "cpus=1.5")
     done = actloop("t", *options, *service.options, DOCKER_HOST="unix:///nowhere/docker.sock")
     assert done.returncode == 0, done.stderr

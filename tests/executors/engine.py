@@ -1,4 +1,4 @@
-"""A container engine for tests, and an image for it that is made here, without any registry."""
+"""Container engines for tests, and an image for them that is made here, without any registry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from actloop.executors.reaper import REAPER
 from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NAME = "localhost/actloop-test"
 
@@ -48,7 +48,9 @@ _LEFT_OUT = {
     "dist-packages",
 }
 
-_CONFIG = """
+_MAYBE_LINKS = ("bin", "lib", "lib64", "sbin")
+
+_PODMAN_CONFIG = """
 [containers]
 default_ulimits = ["nofile=1024:1024"]
 log_size_max = 100000
@@ -57,70 +59,155 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-"""Of the engine that is started here: such as also runs as root in a machine without systemd, with cgroups of old."""
+"""Of the podman that is started here: such as also runs as root in a machine without systemd, with cgroups of old."""
+
+_DOCKERD_OPTIONS = (
+    *("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
+    *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs", "--log-level=error"),
+)
+"""Of the Docker that is started here: it leaves the network of this machine alone, and needs no systemd."""
+
+ENGINES = ("given",) if os.environ.get("ACTLOOP_TEST_ENGINE") else ("podman", "docker")
+"""The engines that tests are held against: one that runs already, or those that are started and ended here."""
 
 
-@cache
-def why_no_engine() -> str:
-    """Why there is no engine for tests; empty when there is one."""
+def why_no_engine(kind: str = "") -> str:
+    """Why there is no engine for tests; empty when there is one. Argument as of `engine_url`."""
     try:
-        engine_url()
+        engine_url(kind)
     except RuntimeError as error:
         return str(error)
     return ""
 
 
-@cache
-def engine_url() -> str:
-    """The address of a running engine: that of `ACTLOOP_TEST_ENGINE`, or a podman's that is started and ended here.
+def engine_url(kind: str = "") -> str:
+    """The address of a running engine, which is started when it is asked for first.
+
+    Args:
+        kind: One of `ENGINES`; by default the first of them that there is.
 
     Raises:
         RuntimeError: There is none.
     """
-    given = os.environ.get("ACTLOOP_TEST_ENGINE")
-    if given:
-        return given
+    reasons: list[str] = []
+    for each in [kind] if kind else ENGINES:
+        url, reason = _found(each)
+        if not reason:
+            return url
+        reasons.append(reason)
+    raise RuntimeError(reasons[0])
+
+
+@cache
+def _found(kind: str) -> tuple[str, str]:
+    """The address of an engine, and why there is none; one of the two is empty."""
+    if kind == "given":
+        return os.environ["ACTLOOP_TEST_ENGINE"], ""
+    try:
+        return {"podman": _podman, "docker": _dockerd}[kind](), ""
+    except RuntimeError as error:
+        return "", str(error)
+
+
+def _podman() -> str:
     podman = shutil.which("podman")
     if podman is None or sys.platform != "linux":
-        raise RuntimeError("no container engine: podman is not installed (scripts/get_podman.sh)")
+        raise RuntimeError("no container engine: podman is not installed (scripts/get_engines.sh)")
     own = TemporaryFolder("podman")  # those of test runs that were killed go now
-    folder = own.path
-    (folder / "containers.conf").write_text(_CONFIG)
-    address = folder / "podman.sock"
-    environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
-    log = (folder / "log").open("wb")
+    (own.path / "containers.conf").write_text(_PODMAN_CONFIG)
+    address = f"unix://{own.path / 'podman.sock'}"
+    environment = {**os.environ, "CONTAINERS_CONF": str(own.path / "containers.conf")}
+    return _started([podman, "system", "service", "--time=0", address], address, own, environment, 20)
+
+
+def _dockerd() -> str:
+    """A Docker of its own, beside one that may run here: with its own folders, and its own names in a containerd."""
+    dockerd = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if dockerd is None or sys.platform != "linux":
+        raise RuntimeError("docker has no engine: dockerd is not installed (scripts/get_engines.sh)")
+    if os.geteuid():
+        raise RuntimeError("docker has no engine: only root can start one beside others")
+    own = TemporaryFolder("dockerd")
+    (own.path / "daemon.json").write_text("{}")
+    address = f"unix://{own.path / 'docker.sock'}"
+    places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid", "config-file": "daemon.json"}
+    options = [*_DOCKERD_OPTIONS, *(f"--{option}={own.path / name}" for option, name in places.items())]
+    name = own.path.name.replace(".", "-")
+    options += [f"--containerd-namespace={name}", f"--containerd-plugins-namespace={name}-plugins"]
+    try:
+        url = _started([dockerd, *options, f"--host={address}"], address, own, None, 60)
+        _check_runs(url)
+    except RuntimeError as error:
+        raise RuntimeError(f"docker has no engine: {error}") from error
+    return url
+
+
+def _check_runs(url: str) -> None:
+    """See that an engine that has started can run a container here: its kernel, or a sandbox around, may not let it.
+
+    Raises:
+        RuntimeError: It cannot.
+    """
+    import docker
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    client: Any = docker.DockerClient(base_url=url, timeout=120)
+    try:
+        client.containers.run(image_of_tests(url), ["python3", "-c", ""], remove=True, network_mode="none")
+    except (DockerException, RequestException) as error:
+        raise RuntimeError(f"it runs no container here: {str(error)[:500]}") from error
+    finally:
+        client.close()
+
+
+def _started(command: list[str], address: str, own: TemporaryFolder, environment: Any, within: float) -> str:
+    """The address of an engine that is started in a folder of its own, and ends with the tests.
+
+    Raises:
+        RuntimeError: It does not start within so many seconds.
+    """
     tied = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []  # ends with tests that are killed
-    service = subprocess.Popen(
-        [*tied, podman, "system", "service", "--time=0", f"unix://{address}"],
-        env=environment,
-        stdout=log,
-        stderr=log,
-        cwd=folder,  # it leaves files where it runs
-        start_new_session=True,
-    )
-    log.close()
+    with (own.path / "log").open("wb") as log:
+        service = subprocess.Popen(
+            [*tied, *command],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            cwd=own.path,  # it leaves files where it runs
+            start_new_session=True,
+        )
 
     def end() -> None:
         REAPER.flush(10)
         service.terminate()
-        service.wait(10)
+        try:
+            service.wait(30)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()
         own.close()
 
     atexit.register(end)
-    until = time.monotonic() + 20
-    while why_closed(f"unix://{address}"):
+    until = time.monotonic() + within
+    while why_closed(address):
         if service.poll() is not None or time.monotonic() > until:
-            raise RuntimeError(f"no container engine: podman does not start: {(folder / 'log').read_text()[-500:]}")
+            said = (own.path / "log").read_text(errors="replace")[-500:]
+            raise RuntimeError(f"{Path(command[0]).name} does not start: {said}")
         time.sleep(0.02)
-    return f"unix://{address}"
+    return address
 
 
 @cache
-def test_image() -> str:
-    """The name of an image with this Python and some packages; made when the engine does not have it."""
+def image_of_tests(url: str = "") -> str:
+    """The name of an image with this Python and some packages; made when the engine does not have it.
+
+    Args:
+        url: Address of the engine; by default that of `engine_url()`.
+    """
     import docker
 
-    client: Any = docker.DockerClient(base_url=engine_url(), timeout=120)
+    client: Any = docker.DockerClient(base_url=url or engine_url(), timeout=120)
     try:
         made_of = [sys.version, Path(__file__).read_text("utf-8"), *(f"{name} {_version(name)}" for name in PACKAGES)]
         name = f"{NAME}-" + hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
@@ -164,19 +251,28 @@ def _write_tree(file: Any) -> None:
                 if not str(entry).startswith("..")
             }
     programs = [str(path) for path in paths if path.suffix == ".so" or path in (executable, Path("/bin/sh").resolve())]
+    places = {**{path: path for path in _shared(programs)}, **paths}
+    links = {folder: os.readlink(f"/{folder}") for folder in _MAYBE_LINKS if Path("/", folder).is_symlink()}
     with tarfile.open(fileobj=file, mode="w") as archive:
-        for folder in ("tmp", "workspace", "proc", "sys", "dev", "etc"):
-            _add(archive, folder, kind=tarfile.DIRTYPE, mode=0o1777 if folder == "tmp" else 0o755)
-        for folder in ("bin", "lib", "lib64", "sbin"):
-            if Path("/", folder).is_symlink():
-                _add(archive, folder, kind=tarfile.SYMTYPE, link=os.readlink(f"/{folder}"))
+        for folder, mode in _folders(places.values()).items():
+            if folder not in links:
+                _add(archive, folder, kind=tarfile.DIRTYPE, mode=mode)
+        for folder, link in links.items():
+            _add(archive, folder, kind=tarfile.SYMTYPE, link=link)
         _add(archive, "etc/passwd", b"root:x:0:0::/:/bin/sh\nsandbox:x:65532:65532::/tmp:/bin/sh\n")
         _add(archive, "etc/group", b"root:x:0:\nsandbox:x:65532:\n")
         _add(archive, "usr/bin/python3", kind=tarfile.SYMTYPE, link=str(executable))
         _add(archive, "usr/bin/sh", kind=tarfile.SYMTYPE, link="dash" if Path("/usr/bin/dash").exists() else "bash")
-        for source, place in {**{library: library for library in _shared(programs)}, **paths}.items():
+        for source, place in places.items():
             if source.is_file():
                 archive.add(source.resolve(), str(place).lstrip("/"), filter=_readable)
+
+
+def _folders(files: Iterable[Path]) -> dict[str, int]:
+    """The folders that an image needs, parents first, and their modes: Docker makes those that are missing for root."""
+    parents = {parent for place in (Path("/usr/bin/sh"), *files) for parent in place.parents}
+    modes = {str(folder).lstrip("/"): 0o755 for folder in sorted(parents - {Path("/")})}
+    return modes | dict.fromkeys(("workspace", "proc", "sys", "dev", "etc"), 0o755) | {"tmp": 0o1777}
 
 
 def _tree(folder: Path) -> Iterator[Path]:

@@ -10,12 +10,11 @@ import pytest
 from actloop import InterpreterError
 from actloop.executors.containers.engine import OWNER, Engine
 
-from ..engine import why_no_engine
-
 if TYPE_CHECKING:
     from actloop.executors.docker import DockerExecutor
 
-needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "none")
+needs_engine = pytest.mark.usefixtures("engine_address")
+"""Once for each engine that there is."""
 
 
 def api_errors() -> type[Exception]:

@@ -15,7 +15,6 @@ from actloop.executors.kernel.seccomp import ALLOW, ARCHITECTURES, ERRNO, decide
 from actloop.executors.kernel.syscalls import NUMBERS
 from actloop.executors.session import SandboxLimits
 
-from ..engine import test_image as image_of_tests
 from .kit import containers, failing, needs_engine
 
 if TYPE_CHECKING:
@@ -130,8 +129,8 @@ def test_a_program_killed_for_its_memory_is_told_so(make: Callable[..., DockerEx
 
 
 @needs_engine
-def test_an_image_may_not_write_to_volumes_of_its_own(make: Callable[..., DockerExecutor]) -> None:
-    dockerfile = f"FROM {image_of_tests()}\nVOLUME /data\nUSER root\n"
+def test_an_image_may_not_write_to_volumes_of_its_own(make: Callable[..., DockerExecutor], image: str) -> None:
+    dockerfile = f"FROM {image}\nVOLUME /data\nUSER root\n"
     executor = make(["*"], dockerfile_content=dockerfile, image_name="localhost/actloop-volume:test")
     assert "Read-only" in failing(executor, "open('/data/x', 'w')")
     assert executor("import os; os.getuid()").output == 65532
@@ -159,10 +158,11 @@ def test_programs_in_containers_get_no_namespaces_and_no_strange_sockets(everyth
     threading.Thread(target=found.update, args=({"thread": True},)).start()
     found
     """
-    assert everything(textwrap.dedent(program)).output == {
+    found = everything(textwrap.dedent(program)).output
+    assert found.pop("files") in (0, "EPERM")  # Docker's own filter refuses every unshare
+    assert found == {
         "user": "EPERM",
         "both": "EPERM",
-        "files": 0,
         "AF_UNIX": 0,
         "AF_INET": 0,
         "AF_VSOCK": "EPERM",

@@ -15,7 +15,6 @@ from actloop.errors import SandboxUnavailableError
 from actloop.executors.containers import images
 from actloop.executors.docker import DockerExecutor
 
-from ..engine import test_image as image_of_tests
 from ..lines import Lines
 from .kit import api_errors, failing, needs_engine
 
@@ -26,8 +25,10 @@ if TYPE_CHECKING:
 
 
 @needs_engine
-def test_the_image_is_built_once_with_the_packages(make: Callable[..., DockerExecutor], engine: Engine) -> None:
-    base = image_with_wheel(engine)
+def test_the_image_is_built_once_with_the_packages(
+    make: Callable[..., DockerExecutor], engine: Engine, image: str
+) -> None:
+    base = image_with_wheel(engine, image)
     logger = Lines()
     first = make(["actloop_probe"], logger, base_image=base)
     assert first("import actloop_probe; actloop_probe.VALUE").output == 42
@@ -46,7 +47,7 @@ def test_the_image_is_built_once_with_the_packages(make: Callable[..., DockerExe
             engine.api.remove_image(name, force=True)
 
 
-def image_with_wheel(engine: Engine) -> str:
+def image_with_wheel(engine: Engine, image: str) -> str:
     """The image of tests with a package's wheel, from which pip installs it without any index."""
     name = f"localhost/actloop-test-wheel:{uuid.uuid4().hex}"
     wheel = io.BytesIO()
@@ -56,7 +57,7 @@ def image_with_wheel(engine: Engine) -> str:
         archive.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: actloop-probe\nVersion: 1\n")
         archive.writestr(info + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(info + "RECORD", "actloop_probe.py,,\n")
-    dockerfile = f"FROM {image_of_tests()}\nCOPY *.whl /wheels/\nENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels\n"
+    dockerfile = f"FROM {image}\nCOPY *.whl /wheels/\nENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels\n"
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         for file, data in (("Dockerfile", dockerfile.encode()), ("actloop_probe-1-py3-none-any.whl", wheel.getvalue())):
@@ -70,8 +71,8 @@ def image_with_wheel(engine: Engine) -> str:
 
 
 @needs_engine
-def test_a_dockerfile_of_the_user(make: Callable[..., DockerExecutor], engine: Engine) -> None:
-    dockerfile = f'FROM {image_of_tests()}\nENV MADE_BY=user\nENTRYPOINT ["false"]\n'
+def test_a_dockerfile_of_the_user(make: Callable[..., DockerExecutor], image: str) -> None:
+    dockerfile = f'FROM {image}\nENV MADE_BY=user\nENTRYPOINT ["false"]\n'
     logger = Lines()
     executor = make(["*"], logger, dockerfile_content=dockerfile, image_name="localhost/actloop-mine:test")
     assert executor.image_name == "localhost/actloop-mine:test"
@@ -84,9 +85,9 @@ def test_a_dockerfile_of_the_user(make: Callable[..., DockerExecutor], engine: E
 
 
 @needs_engine
-def test_a_dockerfile_that_fails_says_where(make: Callable[..., DockerExecutor]) -> None:
+def test_a_dockerfile_that_fails_says_where(make: Callable[..., DockerExecutor], image: str) -> None:
     with pytest.raises(SandboxUnavailableError, match="cannot be built"):
-        make(dockerfile_content=f"FROM {image_of_tests()}\nRUN false\n", image_name="localhost/actloop-broken:test")
+        make(dockerfile_content=f"FROM {image}\nRUN false\n", image_name="localhost/actloop-broken:test")
 
 
 @needs_engine
@@ -97,10 +98,10 @@ def test_an_image_without_python_says_so(make: Callable[..., DockerExecutor]) ->
 
 
 @needs_engine
-def test_an_image_with_an_old_python_says_so(make: Callable[..., DockerExecutor], engine: Engine) -> None:
+def test_an_image_with_an_old_python_says_so(make: Callable[..., DockerExecutor], image: str) -> None:
     script = "#!/bin/sh\\necho 'no -I here' >&2\\n"
     dockerfile = (
-        f'FROM {image_of_tests()}\nUSER root\nRUN printf "{script}" > /usr/bin/python1 && '
+        f'FROM {image}\nUSER root\nRUN printf "{script}" > /usr/bin/python1 && '
         "python3 -c \"import os; os.chmod('/usr/bin/python1', 0o755)\"\n"
     )
     executor = make(dockerfile_content=dockerfile, image_name="localhost/actloop-old:test", python="python1")

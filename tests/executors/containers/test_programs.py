@@ -13,7 +13,6 @@ from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.waiting import run_now
 
 from ..driving import WAITER, Driver
-from ..engine import engine_url, test_image as image_of_tests
 from .kit import needs_engine
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ def test_programs_run_in_a_container_and_call_tools(make: Callable[..., DockerEx
 
 
 @needs_engine
-def test_an_agent_runs_its_programs_in_containers() -> None:
+def test_an_agent_runs_its_programs_in_containers(engine_address: str, image: str) -> None:
     model = ScriptedModel(["<code>\nimport os\nfinal_answer(os.uname().nodename)\n</code>"])
-    kwargs = {"image": image_of_tests(), "base_url": engine_url()}
+    kwargs = {"image": image, "base_url": engine_address}
     with CodeAgent(
         [], model, executor_type="docker", executor_kwargs=kwargs, additional_authorized_imports=["os"]
     ) as agent:

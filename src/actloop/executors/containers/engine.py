@@ -31,6 +31,13 @@ OWNER = "actloop.owner"
 """Label of containers: the process that they belong to."""
 
 _TIMEOUT = 120
+_REMOVAL = 20
+"""Seconds that the removal of a container may take that the engine has begun already."""
+
+_CONFLICT = 409
+_NO_DEVICES = ("could not select device driver", "unresolvable CDI devices")
+"""In what engines say when they have none of the devices that are asked for; podman of old says nothing."""
+
 _HEADER = struct.Struct(">BxxxI")
 _STDERR = 2
 _MOST_SAID = 4000
@@ -193,7 +200,8 @@ class Engine:
         try:
             self._reach()
             name = self.api.create_container_from_config(dict(config))["Id"]
-            self._check_devices(name, config)
+            if not self._has_devices(name, config):
+                raise self._without_devices()
             stream = self._attach(name)
             try:
                 self.api.start(name)
@@ -204,21 +212,25 @@ class Engine:
             if name:
                 REAPER.put(lambda: self.remove(name))
             if isinstance(error, self.errors):
-                raise self.unavailable(error) from error
+                said = str(getattr(error, "explanation", ""))
+                lacking = any(part in said for part in _NO_DEVICES)
+                raise (self._without_devices() if lacking else self.unavailable(error)) from error
             raise
         return name, Attached(stream)
 
-    def _check_devices(self, name: str, config: Mapping[str, Any]) -> None:
-        """Fail when a container did not get the devices that were asked for: podman leaves them out without a word."""
+    def _has_devices(self, name: str, config: Mapping[str, Any]) -> bool:
+        """Whether a container got the devices that were asked for, if any: podman leaves them out without a word."""
         asked: dict[str, Any] = config.get("HostConfig") or {}
         if not asked.get("DeviceRequests"):
-            return
+            return True
         host: dict[str, Any] = self.api.inspect_container(name).get("HostConfig") or {}
-        if not host.get("DeviceRequests") and not host.get("Devices"):
-            raise SandboxUnavailableError(
-                f"The container engine at {self.address} gave the container none of the devices that gpus= asks for: "
-                "leave gpus out, or set the engine up for GPUs"
-            )
+        return bool(host.get("DeviceRequests") or host.get("Devices"))
+
+    def _without_devices(self) -> SandboxUnavailableError:
+        return SandboxUnavailableError(
+            f"The container engine at {self.address} gives containers none of the devices that gpus= asks for: leave "
+            "gpus out, or set the engine up for GPUs"
+        )
 
     def _attach(self, name: str) -> SocketStream:
         raw = self.api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
@@ -239,7 +251,8 @@ class Engine:
         Raises:
             Exception: What the SDK raises when the engine cannot do it.
         """
-        for tries in (3, 2, 1, 0):
+        tries, until = 3, time.monotonic() + _REMOVAL
+        while True:
             try:
                 self._reach()
                 self.api.remove_container(name, force=True, v=True)
@@ -247,11 +260,11 @@ class Engine:
             except self.sdk.errors.NotFound:
                 return
             except self.errors as error:
-                if getattr(error, "status_code", None) == 409:  # it is just being removed
-                    return
-                if not tries:
+                removing = getattr(error, "status_code", None) == _CONFLICT  # by itself, since it has ended
+                tries -= not removing
+                if tries < 0 or time.monotonic() > until:
                     raise
-            time.sleep(0.3)
+            time.sleep(0.02 if removing else 0.3)
 
     def remove_leftovers(self) -> int:
         """Remove the containers of processes of this machine that are dead; how many there were."""
@@ -308,7 +321,7 @@ def is_dead(label: str) -> bool:
     return bool(began and rest) and began != rest
 
 
-_engines: dict[tuple[str | None, int], Engine] = {}
+_engines: dict[tuple[Any, ...], Engine] = {}
 _engines_lock = ForkSafeLock()
 
 
@@ -318,7 +331,8 @@ def engine_at(base_url: str | None = None) -> Engine:
     Raises:
         MissingExtraError, SandboxUnavailableError: As in `Engine`.
     """
-    key = (base_url, os.getpid())
+    named = base_url or (*address.addresses(), *map(os.environ.get, ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")))
+    key = (named, os.getpid())
     with _engines_lock:
         engine = _engines.get(key)
     if engine is not None and engine.answers():

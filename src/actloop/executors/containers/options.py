@@ -179,7 +179,7 @@ def hardened(
         "network_mode": "none",
         "read_only": True,
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
+        "security_opt": ["no-new-privileges"],
         "ipc_mode": "private",
         "shm_size": 65536,
         "user": user,
