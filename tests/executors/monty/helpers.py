@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
+from tests.attacks.host import descendants
+
+from actloop.executors.monty.workers import WORKERS
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.executors.driving import Driver
 
     from actloop.executors.session import GuestFailure
@@ -26,3 +34,22 @@ def twice(number: Any) -> Any:
 
 def works(driver: Driver, code: str) -> bool:
     return driver.run(code).failure is None
+
+
+def workers() -> list[int]:
+    """Process ids of workers, whoever has them."""
+    found: list[int] = []
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "monty":
+                found.append(pid)
+    return found
+
+
+def with_worker(open_driver: Callable[..., Driver], *given: Any, **tools: Any) -> tuple[Driver, int]:
+    """A session and the process id of its worker."""
+    others = {checkout.worker for checkout in WORKERS.lent()}
+    driver = open_driver(*given, **tools)
+    [worker] = {checkout.worker for checkout in WORKERS.lent()} - others
+    assert worker is not None
+    return driver, worker

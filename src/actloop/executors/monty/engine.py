@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from actloop.executors.monty.workers import WORKERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,7 +33,7 @@ class Done:
 
 
 class Engine:
-    """A thread that has a worker; its first event is a `Done` that says whether it has.
+    """A thread that has a worker; its first event is a `Done` that says whether it has, and by which mark it speaks.
 
     Args:
         checkout: Gets the worker.
@@ -61,7 +63,7 @@ class Engine:
         except BaseException as error:
             self.post(Done(error=error))
             return
-        self.post(Done())
+        self.post(Done(self._checkout.mark))
         while (job := self._jobs.get()) is not None:
             try:
                 done = Done(job(self._checkout))
@@ -73,7 +75,7 @@ class Engine:
             del done
         with self._lock:
             kept, self._checkout = self._checkout, None
-        kept.close()
+        WORKERS.give_back(kept)
 
     def post(self, event: Any) -> None:
         """Have an event waited for; from any thread."""
@@ -86,7 +88,7 @@ class Engine:
         with self._lock:
             kept, self._checkout = self._checkout, checkout
         if kept is not None:
-            kept.close()
+            WORKERS.give_back(kept)
 
     # ---- the session
 

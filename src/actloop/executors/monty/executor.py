@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from actloop.errors import InterpreterError, UnsupportedError
 from actloop.executors.base import GuestExecutor
 from actloop.executors.monty import lacks
-from actloop.executors.monty.session import KIND, MontySession
+from actloop.executors.monty.session import MontySession
+from actloop.executors.monty.snapshots import KIND
 from actloop.executors.monty.source import read_program
 
 if TYPE_CHECKING:

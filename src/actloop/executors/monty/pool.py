@@ -1,13 +1,14 @@
-"""Workers of Monty: processes that a pool of this process starts, lends to sessions and replaces when they die."""
+"""Workers of Monty: processes that a pool of this process starts, and that it lends to one session after another."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError
 from actloop.executors.tether import Tether
@@ -15,35 +16,59 @@ from actloop.executors.tether import Tether
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pydantic_monty import Monty, MontySession, ResourceLimits, SyncSnapshot
-
-WARM = 1
-"""Workers that are used by one session after another. Sessions beside these get workers that end with them."""
+    from pydantic_monty import Monty, MontySession, SyncSnapshot
 
 _SESSIONS_EACH = 100
 _MOST = 4096
-_PATIENCE = 0.001
 _BACKSTOP = 10.0
 _FOREVER = 86_400.0
 
 
+class Bounds(NamedTuple):
+    """What a worker is held to.
+
+    Attributes:
+        memory: Bytes; None for no limit.
+        wall: Seconds of a program; None for no limit.
+        value: Bytes that may cross at once.
+    """
+
+    memory: int | None
+    wall: float | None
+    value: int
+
+
 class Checkout:
-    """A worker that is lent to one session.
+    """A worker that is lent to one session, and knows nothing of any other.
 
     Args:
-        limits: What Monty itself enforces.
+        bounds: What it is held to; Monty itself enforces all but `value`.
+
+    Attributes:
+        mark: What the lines begin with that its prelude speaks to the host by.
 
     Raises:
         MissingExtraError: Monty is not installed.
         SandboxUnavailableError: It cannot be started here.
     """
 
-    def __init__(self, limits: ResourceLimits) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self.worker: int | None = None
+        self._pidfd = -1
+        self._tether: Tether | None = None
+        self._killed = False
+        self._enter(bounds)
+        _lent.add(self)
+
+    def _enter(self, bounds: Bounds) -> None:
         # Whatever a session does, the host answers; how often it may ask is limited by its time.
-        asked: dict[str, Any] = {**limits, "max_suspensions": 1 << 31}
+        asked: dict[str, Any] = {"max_memory": bounds.memory, "max_suspensions": 1 << 31}
         # Where nothing ends a worker with its host, it ends when it next waits for it, or at this limit.
-        asked["max_feed_duration_secs"] = limits.get("max_feed_duration_secs") or _FOREVER
-        self.session = _pools.lend(
+        asked["max_feed_duration_secs"] = bounds.wall or _FOREVER
+        self.bounds = bounds
+        self.mark = ""
+        self.feeds = 0
+        self.session = _pool.enter(
             lambda pool: pool.checkout(
                 limits=asked,  # pyright: ignore[reportArgumentType]
                 print_flush_interval=0,
@@ -51,14 +76,24 @@ class Checkout:
                 assert_message_annotations=False,
             )
         )
-        self.worker = self.session.worker_pid
-        self._pidfd = -1
-        if self.worker is not None and hasattr(os, "pidfd_open"):
+        if self.session.worker_pid != self.worker:
+            self._untie()
+            self._tie(self.session.worker_pid)
+
+    def _tie(self, worker: int | None) -> None:
+        self.worker = worker
+        if worker is not None and hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
-                self._pidfd = os.pidfd_open(self.worker)
-        self._tether = Tether(self.worker) if self.worker is not None else None
-        self.feeds = 0
-        _lent.add(self)
+                self._pidfd = os.pidfd_open(worker)
+        self._tether = Tether(worker) if worker is not None else None
+
+    def _untie(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if self._tether is not None:
+            self._tether.untie()
+            self._tether = None
 
     def feed(self, code: str, print_to: Callable[[str, str], None] | None = None, **inputs: Any) -> None:
         """Run a program of the host's own to its end; it asks for nothing and its value is not looked at."""
@@ -79,8 +114,32 @@ class Checkout:
         self.session.load_session(data)
         self.feeds = feeds
 
+    def renew(self, bounds: Bounds) -> None:
+        """Give the worker back and take one that is as fresh as at first: mostly the same process.
+
+        Whoever calls this closes it if it fails.
+        """
+        self.session.__exit__(None, None, None)
+        self._enter(bounds)
+
+    @property
+    def works(self) -> bool:
+        """Whether the worker has neither been killed nor ended by itself."""
+        if self._killed:
+            return False
+        if self._pidfd >= 0:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            return not poll.poll(0)
+        try:
+            self.feed("None")
+        except Exception:
+            return False
+        return True
+
     def kill(self) -> None:
         """End the worker; callable from any thread until `close`."""
+        self._killed = True
         with contextlib.suppress(ProcessLookupError):
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -88,14 +147,12 @@ class Checkout:
                 os.kill(self.worker, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def close(self) -> None:
-        """Give the worker back."""
+        """End the worker and wait for its end."""
+        if self._pidfd >= 0 or self.session.worker_pid is not None:  # its number may be another's once it has ended
+            self.kill()
         _lent.discard(self)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if self._tether is not None:
-            self._tether.untie()
-        with contextlib.suppress(Exception):  # it may have been killed
+        self._untie()
+        with contextlib.suppress(Exception):  # the library may say that it was killed
             self.session.__exit__(None, None, None)
 
 
@@ -103,57 +160,50 @@ def _ignore(_stream: str, _text: str) -> None:
     pass
 
 
-class _Pools:
-    """The pools of this process, started when they are first needed."""
+class _Pool:
+    """The library's pool, started when it is first needed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._warm: Monty | None = None
-        self._more: Monty | None = None
+        self._monty: Monty | None = None
         self._unusable = False
 
-    def lend(self, checkout: Callable[[Monty], MontySession]) -> MontySession:
+    def enter(self, checkout: Callable[[Monty], MontySession]) -> MontySession:
         """A session of a worker that is free, or else of a new one."""
-        with self._lock:
-            warm, more = self._started()
-        try:
-            session = checkout(warm)
-            session.__enter__()
-        except TimeoutError:
-            session = checkout(more)
-            session.__enter__()
-        return session
+        monty = self._started()
+        from pydantic_monty import MontyCrashedError
 
-    def _started(self) -> tuple[Monty, Monty]:
-        if self._unusable:
-            raise SandboxUnavailableError(
-                "Monty cannot be used in a process that was forked from one that used it: start processes with "
-                "multiprocessing's method 'spawn' or 'forkserver', or choose another executor"
-            )
-        if self._warm is None or self._more is None:
-            monty = monty_class()
-            common: dict[str, Any] = {
-                "min_processes": 0,
-                "feed_duration_limit_grace": _BACKSTOP,
-                "turn_duration_limit_grace": _BACKSTOP,
-            }
-            try:
-                self._warm = monty(
-                    max_processes=WARM,
-                    max_checkouts_per_worker=_SESSIONS_EACH,
-                    checkout_timeout=_PATIENCE,
-                    **common,
-                ).__enter__()
-                self._more = monty(max_processes=_MOST, max_checkouts_per_worker=1, **common).__enter__()
-            except (OSError, RuntimeError) as error:
-                raise SandboxUnavailableError(f"Monty cannot be started: {error}") from error
-        return self._warm, self._more
+        try:
+            return checkout(monty).__enter__()
+        except MontyCrashedError:  # it ended while it was free; the next one is another
+            return checkout(monty).__enter__()
+
+    def _started(self) -> Monty:
+        with self._lock:
+            if self._unusable:
+                raise SandboxUnavailableError(
+                    "Monty cannot be used in a process that was forked from one that used it: start processes with "
+                    "multiprocessing's method 'spawn' or 'forkserver', or choose another executor"
+                )
+            if self._monty is None:
+                monty = monty_class()
+                try:
+                    self._monty = monty(
+                        min_processes=0,
+                        max_processes=_MOST,
+                        max_checkouts_per_worker=_SESSIONS_EACH,
+                        feed_duration_limit_grace=_BACKSTOP,
+                        turn_duration_limit_grace=_BACKSTOP,
+                    ).__enter__()
+                except (OSError, RuntimeError) as error:
+                    raise SandboxUnavailableError(f"Monty cannot be started: {error}") from error
+            return self._monty
 
     def after_fork(self) -> None:
-        """A child has the pools' memory without their threads: it must neither use them nor end them."""
+        """A child has the pool's memory without its threads: it must neither use it nor end it."""
         self._lock = threading.Lock()
-        self._unusable = self._unusable or self._warm is not None
-        for kept in (self._warm, self._more, *(checkout.session for checkout in _lent)):
+        self._unusable = self._unusable or self._monty is not None
+        for kept in (self._monty, *(checkout.session for checkout in _lent)):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
@@ -170,12 +220,7 @@ def monty_class() -> type[Monty]:
     return Monty
 
 
-def lent() -> list[Checkout]:
-    """What sessions have now."""
-    return list(_lent)
-
-
 _lent: set[Checkout] = set()
-_pools = _Pools()
+_pool = _Pool()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.after_fork)
+    os.register_at_fork(after_in_child=_pool.after_fork)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import keyword
-import secrets
 import threading
 import time
 from functools import partial
@@ -13,28 +10,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, InterpreterError, SandboxUnavailableError
 from actloop.executors.forks import forked
-from actloop.executors.locks import ForkSafeLock
-from actloop.executors.monty import failures, lacks, prelude
+from actloop.executors.monty import endings, failures, lacks, prelude
 from actloop.executors.monty.clock import Clock
 from actloop.executors.monty.engine import Done, Engine
-from actloop.executors.monty.pool import Checkout
+from actloop.executors.monty.pool import Bounds
 from actloop.executors.monty.running import ENDED, Running, Speech
+from actloop.executors.monty.snapshots import LONGEST_NAME, Dump, Saved, dumped, names_told, packed, unpacked
 from actloop.executors.monty.source import read_program
 from actloop.executors.monty.values import Codec, joined
+from actloop.executors.monty.workers import WORKERS
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, Session
-from actloop.executors.snapshots import Snapshot
-from actloop.guest import TOO_SLOW, WireError
+from actloop.guest import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pydantic_monty import ResourceLimits
-
     from actloop.executors.forks import Opener
+    from actloop.executors.monty.pool import Checkout
     from actloop.executors.monty.source import Program
     from actloop.executors.session import RemoteTool, SandboxLimits, Waiter
-
-KIND = "monty"
+    from actloop.executors.snapshots import Snapshot
 
 GRACE = 0.1
 """Seconds after a program's time before the worker is killed: Monty mostly ends it by itself, and tells the line."""
@@ -50,9 +45,6 @@ START = 30.0
 
 _END = 5.0
 _MOST_NAMES = 10_000
-_LONGEST_NAME = 1000
-_PREPARED = 16
-_OUT_OF_TIME = "feed time limit exceeded"
 
 
 class MontySession(Session):
@@ -66,7 +58,8 @@ class MontySession(Session):
     def __init__(self, limits: SandboxLimits, opener: Opener | None = None) -> None:
         self._limits = limits
         self._opener = opener
-        self._mark = f"\x1e{secrets.token_hex(8)} "
+        self._bounds = Bounds(limits.memory, limits.wall, limits.value)
+        self._mark = ""
         self._codec = Codec(limits.value)
         self._lock = threading.RLock()
         self._tools: dict[str, RemoteTool] = {}
@@ -81,10 +74,7 @@ class MontySession(Session):
         self._timer: threading.Timer | None = None
         self._alive = True
         # Nothing that the thread keeps may lead to the session: it ends when nobody else has it any more.
-        self._engine = Engine(partial(_fresh, self._monty_limits(), self._mark, limits.value))
-
-    def _monty_limits(self) -> ResourceLimits:
-        return {"max_memory": self._limits.memory, "max_feed_duration_secs": self._limits.wall}
+        self._engine = Engine(partial(WORKERS.take, self._bounds))
 
     # ---- between two programs
 
@@ -96,7 +86,7 @@ class MontySession(Session):
         """
         self._asking = True
         try:
-            await self._told(waiter, START)
+            self._mark = await self._told(waiter, START)
         except AgentError:
             raise
         except Exception as error:
@@ -154,7 +144,7 @@ class MontySession(Session):
         try:
             pairs: Any = self._codec.value(told)["value"]
             named = [(str(one), str(other)) for one, other in pairs[: prelude.MOST_SHARED + 1]]
-            return joined([pair for pair in named if all(len(name) <= _LONGEST_NAME for name in pair)])
+            return joined([pair for pair in named if all(len(name) <= LONGEST_NAME for name in pair)])
         except (WireError, KeyError, TypeError, ValueError) as error:
             raise InterpreterError(f"The sandbox told its variables wrongly: {error}") from None
 
@@ -165,74 +155,39 @@ class MontySession(Session):
 
     async def snapshot(self, waiter: Waiter, *, without: Collection[str] = ()) -> Snapshot:
         """As in `Session`; everything can be taken."""
-        from pydantic_monty import __version__
-
         unwanted = [name for name in without if name.isidentifier() and not keyword.iskeyword(name)]
-
         code = prelude.telling(self._tools, values=False)
 
-        def take(checkout: Checkout) -> tuple[str, bytes, int]:
-            told, data, feeds = self._hear(checkout, code), checkout.session.dump(), checkout.feeds
-            if unwanted:  # Monty takes all or nothing: they are taken out of a copy
-                copied = Checkout(self._monty_limits())
-                try:
-                    copied.load(data, feeds)
-                    copied.feed("".join(f"{name} = None\n" for name in unwanted) + "None")
-                    data, feeds = copied.session.dump(), copied.feeds
-                finally:
-                    copied.close()
-            return told, data, feeds
+        def take(checkout: Checkout) -> tuple[str, Dump]:
+            return self._hear(checkout, code), dumped(checkout, unwanted)
 
-        told, data, feeds = await self._ask(take, waiter, "take a snapshot")
-        try:
-            names: Any = json.loads(told)["value"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            names = []
-        listed = tuple(
-            name for name in names if type(name) is str and len(name) <= _LONGEST_NAME and name not in unwanted
-        )
-        about = {"feeds": feeds, "memory": self._limits.memory, "classes": self._classes}
-        return Snapshot(KIND, __version__, json.dumps(about).encode() + b"\n" + data, listed)
+        told, dump = await self._ask(take, waiter, "take a snapshot")
+        return packed(Saved(dump, self._classes, names_told(told, unwanted)), self._bounds)
 
     async def restore(self, snapshot: Snapshot, waiter: Waiter) -> None:
         """As in `Session`. Of the variables that the session has, those are kept that can be sent.
 
         The library that loads it trusts a snapshot: give it those only that this program has made.
         """
-        from pydantic_monty import __version__
-
-        if snapshot.kind != KIND:
-            raise InterpreterError(f"A snapshot of {snapshot.kind!r} cannot be restored in {KIND!r}")
-        if snapshot.python != __version__:
-            raise InterpreterError(
-                f"The snapshot was taken by Monty {snapshot.python} and cannot be restored by Monty {__version__}"
-            )
-        about, _, data = snapshot.data.partition(b"\n")
-        try:
-            fields: dict[str, Any] = json.loads(about)
-            feeds, memory, classes = int(fields["feeds"]), fields["memory"], dict(fields["classes"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise InterpreterError("The snapshot is damaged") from None
-        if self._limits.memory is not None and (memory is None or memory > self._limits.memory):
-            raise InterpreterError("The snapshot was taken in a session that may use more memory than this one")
-        kept = {name: value for name, value in (await self.read(waiter)).items() if name not in snapshot.names}
+        saved = unpacked(snapshot, self._bounds)
+        kept = {name: value for name, value in (await self.read(waiter)).items() if name not in saved.names}
 
         def load(_: Checkout) -> None:
-            fresh = Checkout(self._monty_limits())
+            fresh = WORKERS.take_fresh(self._bounds)
             try:
-                fresh.load(data, feeds)
+                fresh.load(*saved.dump)
                 fresh.feed(prelude.setting(self._mark, self._limits.value))
                 fresh.feed(prelude.wrappers(self._tools.values()))
             except BaseException:
                 fresh.kill()
-                fresh.close()
+                WORKERS.give_back(fresh)
                 raise
             self._engine.replace(fresh)
 
         await self._ask(load, waiter, "restore a snapshot", deadly=False)
-        self._classes |= classes
+        self._classes |= saved.classes
         self._feeds.clear()
-        self._know(snapshot.names)
+        self._know(saved.names)
         await self.define(waiter, variables=kept)
 
     async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:
@@ -339,7 +294,7 @@ class MontySession(Session):
             return Finished(None, "", refusal)
         running = self._running
         if not self._alive:
-            return self._lost("SandboxCrash", "The sandbox is closed.")
+            return self._lost(endings.lost("SandboxCrash", "The sandbox is closed."))
         if running is None:
             raise InterpreterError("No program is running in the sandbox.")
         ended_by = 0.0
@@ -365,7 +320,7 @@ class MontySession(Session):
                         self._timed_out = True
                         self._engine.kill()
                         running.interrupt()
-        return self._lost("SandboxCrash", "The sandbox is closed.")
+        return self._lost(endings.lost("SandboxCrash", "The sandbox is closed."))
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
         """As in `Session`."""
@@ -395,51 +350,28 @@ class MontySession(Session):
     # ---- the end
 
     def _finished(self, running: Running, done: Done) -> Finished:
-        from pydantic_monty import MontyCrashedError, MontyError
-
         with self._lock:
             self._running = None
             self._cancel_timer()
         logs, error = "".join(self._logs), done.error
         self._feeds[running.feed] = self._program
-        dead = error is not None and (running.lost or isinstance(error, MontyCrashedError))
-        dead = dead or (error is not None and not isinstance(error, (MontyError, ValueError)))
-        text = str(error)
-        if _OUT_OF_TIME in text and isinstance(error, MontyError):
-            dead = self._timed_out = True
-        if running.stopped:
-            return (
-                self._lost("SandboxCrash", "The sandbox ended after the answer was given.")
-                if dead
-                else Finished(None, logs)
-            )
         if error is None:
-            return Finished(done.value, logs)
-        if self._timed_out:
-            wall = self._limits.wall
-            return self._lost("TimeoutError", f"The code ran longer than {wall:g} seconds and was killed.", TOO_SLOW)
-        if running.interrupted and dead:
-            return self._lost(
-                "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
-            )
-        if isinstance(error, MontyError) and not isinstance(error, MontyCrashedError):
-            known = [*self._names, *self._tools]
-            failure = failures.of_monty(error, self._feeds, self._program[0], known)
-            if running.interrupted and failure.kind == "KeyboardInterrupt":
-                failure = dataclasses.replace(failure, message="The code was interrupted by the user.")
-            if running.lost or "exceeded its memory limit" in text:
-                return self._lost(failure.kind, failure.message, failure.hint)
-            return Finished(None, logs, failure)
-        if isinstance(error, ValueError):
-            return Finished(None, logs, GuestFailure("ValueError", text, f"ValueError: {text}\n"))
-        return self._lost("SandboxCrash", f"The sandbox ended: {text}")
+            return Finished(None if running.stopped else done.value, logs)
+        failure = endings.failure(
+            error,
+            running,
+            self._limits.wall,
+            killed=self._timed_out,
+            feeds=self._feeds,
+            name=self._program[0],
+            known=[*self._names, *self._tools],
+        )
+        return Finished(None, logs, failure) if failure is None or not failure.lost else self._lost(failure)
 
-    def _lost(self, kind: str, message: str, advice: str = "") -> Finished:
-        logs = "".join(self._logs)
+    def _lost(self, failure: GuestFailure) -> Finished:
         self._engine.close(kill=True)
         self.close()
-        hint = f"{advice} {LOST}".strip()
-        return Finished(None, logs, GuestFailure(kind, message, f"{kind}: {message}\n", hint=hint, lost=True))
+        return Finished(None, "".join(self._logs), failure)
 
     def interrupt(self) -> None:
         """As in `Session`."""
@@ -483,28 +415,3 @@ class MontySession(Session):
     def alive(self) -> bool:
         """As in `Session`; a fork of the process that opened it has no session."""
         return self._alive and not self._engine.is_foreign
-
-
-_prepared: dict[tuple[Any, Any], tuple[bytes, int]] = {}
-_preparing = ForkSafeLock()
-
-
-def _fresh(limits: ResourceLimits, mark: str, value: int) -> Checkout:
-    """A worker with the prelude: read once, and from then on loaded as it was after that."""
-    key = (limits.get("max_memory"), limits.get("max_feed_duration_secs"))
-    checkout = Checkout(limits)
-    try:
-        found = _prepared.get(key)
-        if found is not None:
-            checkout.load(*found)
-        else:
-            checkout.feed(prelude.SOURCE)
-            with _preparing:
-                if len(_prepared) < _PREPARED:
-                    _prepared[key] = (checkout.session.dump(), checkout.feeds)
-        checkout.feed(prelude.setting(mark, value))
-    except BaseException:
-        checkout.kill()
-        checkout.close()
-        raise
-    return checkout
