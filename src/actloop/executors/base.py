@@ -17,7 +17,7 @@ from actloop.executors.direct import (
     SessionExecutor,
     call_on_host as call_on_host,
 )
-from actloop.executors.guest_session import GuestProcess, GuestSession
+from actloop.executors.guest_session import GuestSession
 from actloop.executors.hosts import NETWORK_BUDGET, checked_budget, checked_hosts
 from actloop.executors.session import SandboxLimits
 from actloop.executors.starting import Starting
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.network import NetworkPolicy, SessionProxy
     from actloop.executors.session import Session, Snapshot, Waiter
     from actloop.executors.workspace import Workspace

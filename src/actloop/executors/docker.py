@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from actloop.executors.containers.engine import Attached, Engine
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.network import SessionProxy
 
 START = 60.0

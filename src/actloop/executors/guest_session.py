@@ -1,4 +1,4 @@
-"""A session over the stream to a guest process: the protocol, the waiting, the deadline, and the end of the guest."""
+"""A session with a guest process: commands and what the guest says to them, interrupts, and the end of the guest."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
 from actloop.executors import guest_snapshots
 from actloop.executors.files.state import off_loop
 from actloop.executors.forks import forked
+from actloop.executors.guest_clock import GRACE, SnippetClock
+from actloop.executors.guest_stream import GuestStream
 from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, SandboxLimits, Session
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actloop.executors.exchange import Exchange
     from actloop.executors.forks import Opener
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.network import SessionProxy
     from actloop.executors.protocol import Event
     from actloop.executors.session import RemoteTool, Snapshot, Waiter
     from actloop.executors.workspace import FileChanges
     from actloop.values.events import NetworkRequested
-
-GRACE = 0.03
-"""Seconds between the interrupt at a snippet's deadline and the kill."""
-
-MOST_DELAY = 1.0
-"""Seconds that the way to a distant sandbox and back may take of the time until the kill, at most."""
 
 INTERRUPT_GRACE = 2.0
 """Seconds that a snippet may take to end after the user's interrupt."""
@@ -44,49 +39,6 @@ STOP_GRACE = 0.5
 
 START = 30.0
 """Seconds that a guest may take to start."""
-
-_CHUNK = 1 << 16
-
-_MOST_LAST = 64
-"""Pieces that are still read from a guest that was killed."""
-
-
-class GuestProcess(Protocol):
-    """A process that runs the guest.
-
-    Attributes:
-        channel: The host's end of the stream; the session owns it.
-
-    One with a way out has a `proxy` besides, a `network.SessionProxy`, and closes it when it is closed. One that is far
-    away has `delay`, the seconds that a signal and what comes of it may take, and `mark()`, after which `cpu_time`
-    counts from there on: its figures come late.
-    """
-
-    channel: socket.socket
-
-    def signal(self, number: int) -> None:
-        """Send a signal; nothing happens if the process has ended."""
-        ...
-
-    def kill(self) -> None:
-        """Kill the process; nothing happens if it has ended."""
-        ...
-
-    def pause(self) -> None:
-        """Give the process no more time until `resume`; may do nothing."""
-        ...
-
-    def resume(self) -> None:
-        """End a pause."""
-        ...
-
-    def cpu_time(self) -> float | None:
-        """Seconds of CPU time that it has used, or None if that cannot be told."""
-        ...
-
-    def close(self) -> None:
-        """Kill the process and free what is held for it; in a fork of this process, only free the fork's part."""
-        ...
 
 
 class GuestSession(Session):
@@ -108,21 +60,14 @@ class GuestSession(Session):
         self.kind = kind
         self.python = ""
         self._process = process
-        self._channel = process.channel
-        self._channel.setblocking(False)
         self._protocol = HostProtocol(limits)
         self._lock = threading.RLock()
-        self._unsent = bytearray()
+        self._stream = GuestStream(process.channel, self._protocol, self._lock, 2 * limits.value)
+        self._clock = SnippetClock(limits, process)
         self._alive = True
         self._closed = False
         self._owner = os.getpid()
-        self._left: float | None = None
-        self._stopped = False
-        self._wall = 0.0
-        self._cpu: float | None = 0.0
-        self._cpu_end: float | None = None
-        self._overran = ""
-        self._timed_out = self._killed = False
+        self._stopped = self._killed = False
         self._snippet = 0
         self._timer: threading.Timer | None = None
         self._interrupted = False
@@ -167,15 +112,8 @@ class GuestSession(Session):
                 raise InterpreterError("The sandbox is closed; open a new session.")
             frame = self._protocol.run(code)
             self._snippet += 1
-            self._left = self.limits.wall
-            self._timed_out = self._stopped = self._interrupted = self._killed = False
-            self._overran = f"The code ran longer than {self.limits.wall or 0:g} seconds"
-            mark = getattr(self._process, "mark", None)  # of those whose figures come late
-            if mark is not None:
-                mark()
-            used = self._process.cpu_time() if self._left is not None or self.limits.cpu is not None else None
-            self._wall, self._cpu = time.monotonic(), used
-            self._cpu_end = None if used is None or self.limits.cpu is None else used + self.limits.cpu
+            self._stopped = self._interrupted = self._killed = False
+            self._clock.start()
         await self._send(frame, waiter)
 
     async def answer(self, call_id: int, value: Any, waiter: Waiter) -> None:
@@ -199,7 +137,7 @@ class GuestSession(Session):
             self._charge()
             frame = self._protocol.stop(call_id)
             self._stopped = True
-            self._left = STOP_GRACE if self._left is None else min(self._left, STOP_GRACE)
+            self._clock.bound(STOP_GRACE)
         await self._send(frame, waiter)
 
     async def give_files(self, waiter: Waiter, *, first: bool = False) -> None:
@@ -313,6 +251,11 @@ class GuestSession(Session):
         if self._proxy is not None:
             self._proxy.observe(observer)
 
+    def rest(self) -> None:
+        """As in `Session`."""
+        if self._proxy is not None:
+            self._proxy.rest()
+
     async def report(self, waiter: Waiter) -> None:
         """As in `Session`."""
         if self._proxy is not None:
@@ -349,7 +292,7 @@ class GuestSession(Session):
             if not self._closed:
                 self._closed = True
                 self._process.close()
-                self._channel.close()
+                self._process.channel.close()
             return
         with self._lock:
             self._alive = False
@@ -357,7 +300,7 @@ class GuestSession(Session):
             if self._closed:
                 return
             self._process.close()
-            self._channel.close()
+            self._process.channel.close()
             self._closed = True  # at the end: when the user interrupts it, it can be done anew
 
     def __del__(self) -> None:
@@ -407,59 +350,26 @@ class GuestSession(Session):
 
     async def _next_running(self, waiter: Waiter) -> Event | None:
         """The running guest's next message; None when it has died. Keeps the time."""
+        clock, calls = self._clock, self._protocol.open_calls
         while True:
             with self._lock:
-                self._charge()
+                clock.charge(calls=bool(calls))
             event = await self._event(waiter)
-            cpu_left = self._cpu_left()
-            late = self._left is not None and self._left <= 0
-            if (late or (cpu_left is not None and cpu_left <= 0)) and not isinstance(event, Finished):
-                if self._timed_out:
+            cpu_left = clock.cpu_left()
+            if clock.is_over(cpu_left) and not isinstance(event, Finished):
+                if clock.ended:
                     self._process.kill()
                     self._killed = True
-                    return self._last_words(event)
-                self._end_for_time(late)
+                    return self._stream.last_words(event)
+                clock.end()
+                self._process.signal(signal.SIGUSR1)
             if event is not None:
+                if isinstance(event, Call):
+                    with self._lock:
+                        clock.called()
                 return event
-            timeout = self._left
-            if timeout is not None and self._protocol.open_calls and not self._timed_out:
-                timeout = max(timeout, 0.01)  # CPU time passes no faster than time, and may not pass at all
-            if cpu_left is not None and not self._timed_out:
-                soonest = max(cpu_left / (os.cpu_count() or 1), 0.005)
-                timeout = soonest if timeout is None else min(timeout, soonest)
-            if await self._ready(waiter, timeout) and not self._take_in():
+            if not await self._stream.more(waiter, clock.timeout(cpu_left, calls=bool(calls))):
                 return None
-
-    def _last_words(self, event: Event | None) -> Printed | None:
-        """What a guest that was just killed had printed and is not read yet: what has arrived of that."""
-        texts: list[str] = []
-        with self._lock, suppress(ProtocolError, OSError):
-            for _ in range(_MOST_LAST):
-                while event is not None:
-                    if isinstance(event, Printed):
-                        texts.append(event.text)
-                    event = self._protocol.next_event()
-                data = self._channel.recv(_CHUNK)
-                if not data:
-                    break
-                self._protocol.receive(data)
-                event = self._protocol.next_event()
-        return Printed("".join(texts)) if texts else None
-
-    def _cpu_left(self) -> float | None:
-        """Seconds of processor time that the snippet may still use; None without such a limit, or past it."""
-        if self._cpu_end is None or self._timed_out or self._stopped:
-            return None
-        used = self._process.cpu_time()
-        return None if used is None else self._cpu_end - used
-
-    def _end_for_time(self, late: bool) -> None:
-        """Ask the snippet to end: it is late, or else has used up its processor time."""
-        self._timed_out = True
-        self._left = GRACE + min(2 * getattr(self._process, "delay", 0.0), MOST_DELAY)
-        if not late:
-            self._overran = f"The code used more than {self.limits.cpu:g} seconds of processor time"
-        self._process.signal(signal.SIGUSR1)
 
     async def _next(self, waiter: Waiter, until: float) -> Event | None:
         """The next message of a guest that runs no snippet; None when it has died or is late."""
@@ -468,63 +378,26 @@ class GuestSession(Session):
             if event is not None:
                 return event
             left = until - time.monotonic()
-            if left <= 0:
-                return None
-            if await self._ready(waiter, left) and not self._take_in():
+            if left <= 0 or not await self._stream.more(waiter, left):
                 return None
 
     async def _event(self, waiter: Waiter) -> Event | None:
-        """The next message that has come whole, or None. It is read without the lock, which others wait for."""
-        with self._lock:
-            frame = self._protocol.next_frame()
-        if frame is None:
-            return None
         try:
-            message = await waiter.compute(self._protocol.read, frame)
+            return await self._stream.event(waiter)
         except BaseException:
             self.close()  # the message is lost
             raise
-        with self._lock:
-            return self._protocol.accept(message)
-
-    async def _ready(self, waiter: Waiter, timeout: float | None) -> bool:
-        fd = self._channel.fileno()
-        return fd < 0 or await waiter.ready(fd, timeout=timeout)
-
-    def _take_in(self) -> bool:
-        """Read what is there; False at the end of the stream."""
-        with self._lock:
-            try:
-                data = self._channel.recv(_CHUNK)
-            except (BlockingIOError, InterruptedError):
-                return True
-            except OSError:
-                return False
-            if data:
-                self._protocol.receive(data)
-            return bool(data)
 
     def _charge(self) -> None:
-        """Count the time since the last look against the snippet's: while the host answers a call, CPU time only."""
-        if self._left is None:
-            return
-        now = time.monotonic()
-        cost, self._wall = now - self._wall, now
-        if self._protocol.open_calls or self._cpu is None:
-            before, self._cpu = self._cpu, self._process.cpu_time()
-            if self._protocol.open_calls and not (self._timed_out or self._stopped):
-                cost = 0.0 if before is None or self._cpu is None else min(cost, self._cpu - before)
-        else:
-            self._cpu = None
-        self._left -= cost
+        self._clock.charge(calls=bool(self._protocol.open_calls))
 
     # ---- the end
 
     def _died(self) -> Finished:
         if self._stopped:
             return self._lost_after_answer()
-        if self._timed_out:
-            return self._lost("TimeoutError", f"{self._overran} and was killed.", guest.TOO_SLOW)
+        if self._clock.ended:
+            return self._lost("TimeoutError", f"{self._clock.overran} and was killed.", guest.TOO_SLOW)
         if self._interrupted:
             return self._lost(
                 "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
@@ -559,37 +432,18 @@ class GuestSession(Session):
         if not frame or not self._alive:
             return
         with self._lock:
-            self._unsent += frame
-            if self._paused:
+            is_sent = self._stream.send(frame)
+            if self._paused:  # only now, so that it wakes up once
                 self._paused = False
                 self._process.resume()
-            left = self._left if self._protocol.state == "running" else None
+            if is_sent:
+                return
+            left = self._clock.left if self._protocol.state == "running" else None
         until = time.monotonic() + (left if left is not None else self.limits.wall or START)
-        while self._flush():
+        while self._alive and not self._stream.flush():
             rest = until - time.monotonic()
             if rest <= 0:
-                self._timed_out = left is not None
+                self._clock.ended = left is not None
                 self._process.kill()
                 return
-            reading = self._read_ahead()
-            await waiter.ready(self._channel.fileno(), write=not reading, timeout=min(rest, 0.005))
-
-    def _read_ahead(self) -> bool:
-        """Read what a guest sends that does not read itself, so that two full streams do not block; True if it did."""
-        before = self._protocol.waiting
-        return before < 2 * self.limits.value and self._take_in() and self._protocol.waiting > before
-
-    def _flush(self) -> bool:
-        """Write what fits; True while something is left."""
-        with self._lock:
-            if not self._alive:
-                return False
-            try:
-                while self._unsent:
-                    sent = self._channel.send(memoryview(self._unsent)[: 1 << 20])
-                    del self._unsent[:sent]
-            except (BlockingIOError, InterruptedError):
-                return True
-            except OSError:
-                self._unsent.clear()
-            return False
+            await self._stream.room(waiter, min(rest, 0.005))

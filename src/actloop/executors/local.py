@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.kernel.host import Zygote
     from actloop.executors.kernel.spawned import Spawned
     from actloop.executors.network import SessionProxy

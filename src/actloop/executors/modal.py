@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import modal
 
     from actloop.executors.cloud import Machine
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
 
 TIMEOUT = 3600
 """Seconds that a sandbox of the service lives at most, unless told otherwise."""

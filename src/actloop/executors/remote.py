@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from actloop.executors.base import CodeOutput
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
 
 
 class RemotePythonExecutor(GuestExecutor, common=True):

@@ -19,7 +19,7 @@ from actloop.executors.stream import KeeperProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.network import SessionProxy
     from actloop.executors.stream import ByteStream
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
 
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.session import Waiter
 
 

@@ -16,7 +16,7 @@ from actloop.executors.tether import Tether
 from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
 
 
 _BOOT = (

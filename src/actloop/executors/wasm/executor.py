@@ -17,7 +17,7 @@ from actloop.executors.wasm import assets, image, packages
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actloop.executors.guest_session import GuestProcess
+    from actloop.executors.guest_process import GuestProcess
     from actloop.executors.wasm.process import DenoProcess
 
 _TIMEOUT = Unsaid(60)
