@@ -156,6 +156,11 @@ class FallbackSession(Session):
         self._observer = observer
         self._session.observe(observer)
 
+    def rest(self) -> None:
+        """As in `Session`."""
+        self._observer = None
+        self._session.rest()
+
     async def report(self, waiter: Waiter) -> None:
         """As in `Session`."""
         await self._session.report(waiter)

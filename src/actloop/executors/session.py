@@ -231,7 +231,13 @@ class Session(ABC):
         return None
 
     def observe(self, observer: Callable[[NetworkRequested], None]) -> None:  # noqa: B027 - most have no network
-        """Have each request to the network told as it ends, from a thread of the proxy's own."""
+        """Have each request to the network told as it ends, from a thread of the proxy's own; ends a `rest`."""
+
+    def rest(self) -> None:  # noqa: B027
+        """Between runs: have requests that are under way told with what they moved so far, and the observer no more.
+
+        Until there is another observer, nothing moves. May wait a moment; never raises.
+        """
 
     async def report(self, waiter: Waiter) -> None:  # noqa: B027
         """Have requests that are under way told now, with what they moved so far."""

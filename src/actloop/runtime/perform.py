@@ -53,6 +53,7 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
                 yield item
         answer: Answer = performed.outcome
         value = handle_agent_output_types(answer.value)
+        _rest(run)
         ended = RunFinished(state=answer.state, answer=value, usage=run.ledger.total())
         item = await port.compute(run.emit, ended)
         if item is not None and begun is not None:
@@ -73,6 +74,7 @@ def _note_end(run: Run, error: BaseException) -> None:
     """A run that ended without an answer says why."""
     if run.state != "running":
         return
+    _rest(run)
     stopped = (AgentInterruptedError, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
     run.emit(
         RunFinished(
@@ -82,6 +84,12 @@ def _note_end(run: Run, error: BaseException) -> None:
             error=message_of(error),
         )
     )
+
+
+def _rest(run: Run) -> None:
+    """The sandbox may serve a next run: what its requests move by then is no more this one's to tell."""
+    if run.session is not None:
+        run.session.rest()
 
 
 class _Performed:

@@ -142,3 +142,35 @@ def test_trouble_of_the_observer_is_none_of_the_programs(server: Server) -> None
     with way(server.place) as out:
         out.proxy.observe(fail)
         assert b"GET /x" in out.get(f"{server.url}/x")
+
+
+def test_a_proxy_that_rests_moves_nothing_until_it_is_observed_anew() -> None:
+    asked, may_answer = threading.Semaphore(0), threading.Event()
+
+    def late(connection: socket.socket) -> None:
+        asked.release()
+        assert may_answer.wait(60)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+
+    with talking(late) as place, way(place) as out:
+        request = f"GET http://{place}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        first, second = out.connect(), out.connect()
+        first.sendall(request)
+        assert asked.acquire(timeout=60)
+        out.proxy.rest()
+        assert [(one.open, one.received) for one in out.told] == [(True, 0)]
+        second.sendall(request)
+        may_answer.set()
+        for client in (first, second):
+            client.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+        assert not asked.acquire(blocking=False)
+        told: list[NetworkRequested] = []
+        out.proxy.observe(told.append)
+        for client in (first, second):
+            client.settimeout(60)
+            assert hear(client).endswith(b"abc")
+        assert len(out.told) == 1
+        assert [one.received > 3 for one in told] == [True, True]
+        assert sum(one.sent for one in (*out.told, *told)) == 2 * out.told[0].sent

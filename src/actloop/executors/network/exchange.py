@@ -20,6 +20,7 @@ from actloop.values.events import NetworkRequested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 _DRAINED = 1 << 20
 
@@ -55,6 +56,7 @@ class Exchange:
         times: How long things may take.
         watch: Told of the connection to the server while there is one, so that the session's end can break it off.
         tell: Told of the request when it is over, before the program has the last of the answer where that can be.
+        turn: What is done with a request is done within such a one; it may wait for its beginning.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Exchange:
         times: Times,
         watch: Callable[[socket.socket], None],
         tell: Callable[[NetworkRequested], None],
+        turn: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._client = client
         self._dialer = dialer
@@ -72,6 +75,7 @@ class Exchange:
         self._times = times
         self._watch = watch
         self._tell = tell
+        self._turn = turn
         self._began = time.monotonic()
         self._noted: NetworkRequested | None = None
         self._up: Flow | None = None
@@ -158,6 +162,8 @@ class Exchange:
         if refused or self._budget.used_up:
             self._refuse(403, refused or self._spent())
             return
+        with self._turn():
+            pass
         self.server, address = self._dialer.dial(request.host, request.port, self._client)
         self._watch(self.server)
         self._noted = replace(self._noted, address=str(address))
@@ -177,6 +183,7 @@ class Exchange:
             total=self._times.total,
             tunnel=tunnel,
             ending=None if tunnel else self._note,
+            turn=self._turn,
         )
         if not tunnel and not down.begun:
             self._refuse(502, "the server closed the connection without an answer")
@@ -249,10 +256,10 @@ class Exchange:
         except (OSError, ValueError):  # it was closed meanwhile
             return False
 
-    def report(self) -> None:
-        """Tell of a request that is under way what it moved so far."""
+    def report(self, *, begun: bool = False) -> None:
+        """Tell of a request that is under way what it moved so far; of one that has only begun, too, where asked."""
         with self._telling:
-            if self._noted is not None and self._down is not None:
+            if self._noted is not None and (begun or self._down is not None):
                 self._tell_news(replace(self._noted, open=True))
 
     def _linger(self) -> None:

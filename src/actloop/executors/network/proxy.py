@@ -17,7 +17,7 @@ from actloop.executors.network.policy import MAX_REQUESTS
 from actloop.executors.network.relay import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from actloop.executors.network.policy import NetworkPolicy
     from actloop.values.events import NetworkRequested
@@ -27,6 +27,7 @@ MAX_CONNECTIONS = 64
 
 _CLOSE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.2
+_MOST_UNTOLD = 4 * MAX_CONNECTIONS
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -44,6 +45,9 @@ class SessionProxy:
         self._budget = Budget(policy.budget)
         self._dialer = Dialer(policy, self._times.lookup, self._times.connect)
         self._observer: Callable[[NetworkRequested], None] | None = None
+        self._resting = False
+        self._moving = self._telling = 0
+        self._untold: list[NetworkRequested] = []
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
         self._owner = os.getpid()
@@ -54,8 +58,30 @@ class SessionProxy:
         self._threads: set[threading.Thread] = set()
 
     def observe(self, observer: Callable[[NetworkRequested], None]) -> None:
-        """Have each request told as it ends, from a thread of the proxy's own; the latest observer alone is told."""
-        self._observer = observer
+        """Have each request told as it ends, from a thread of the proxy's own; the latest observer alone is told.
+
+        A rest ends, and what ended meanwhile is told now.
+        """
+        with self._changed:
+            self._observer, self._resting = observer, False
+            untold, self._untold = self._untold, []
+            self._changed.notify_all()
+        for request in untold:
+            self._tell(request)
+
+    def rest(self) -> None:
+        """Have requests that are under way told with what they moved so far; nothing moves, or is told, from then on.
+
+        Until the next `observe`, that is. May wait a moment.
+        """
+        with self._changed:
+            self._resting = True
+            self._changed.wait_for(lambda: not self._moving, _CLOSE_SECONDS)
+        for exchange in self._under_way():
+            exchange.report(begun=True)
+        with self._changed:
+            self._observer = None
+            self._changed.wait_for(lambda: not self._telling, _CLOSE_SECONDS)
 
     def report(self) -> None:
         """Have requests that are under way told with what they moved so far; waits a moment for those that just end."""
@@ -106,6 +132,7 @@ class SessionProxy:
         until = time.monotonic() + _CLOSE_SECONDS
         for thread in threads:
             thread.join(max(until - time.monotonic(), 0.0))
+        self._observer = None
 
     # ---- threads
 
@@ -159,7 +186,7 @@ class SessionProxy:
             self.serve(connection)
 
     def _exchange(self, connection: socket.socket) -> None:
-        exchange = Exchange(connection, self._dialer, self._budget, self._times, self._watch, self._tell)
+        exchange = Exchange(connection, self._dialer, self._budget, self._times, self._watch, self._tell, self._turn)
         with self._changed:
             self._exchanges.add(exchange)
         try:
@@ -186,9 +213,33 @@ class SessionProxy:
                 self._requests > MAX_REQUESTS
             )
 
+    @contextlib.contextmanager
+    def _turn(self) -> Generator[None]:
+        """While something moves; begins when the proxy does not rest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._resting)
+            self._moving += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._moving -= 1
+                self._changed.notify_all()
+
     def _tell(self, request: NetworkRequested) -> None:
-        observer = self._observer
-        if observer is None or self._requests > MAX_REQUESTS + 1:
-            return
-        with contextlib.suppress(Exception):  # trouble of the one who is told is none of the program's
-            observer(request)
+        with self._changed:
+            observer = self._observer
+            if self._requests > MAX_REQUESTS + 1:
+                return
+            if observer is None:
+                if self._resting and len(self._untold) < _MOST_UNTOLD:
+                    self._untold.append(request)
+                return
+            self._telling += 1
+        try:
+            with contextlib.suppress(Exception):  # trouble of the one who is told is none of the program's
+                observer(request)
+        finally:
+            with self._changed:
+                self._telling -= 1
+                self._changed.notify_all()

@@ -13,6 +13,7 @@ from actloop.executors.network.dial import ClientGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from actloop.executors.network.http1 import Filter
 
@@ -127,7 +128,14 @@ class Flow:
 
 
 def relay(
-    up: Flow, down: Flow, *, idle: float, total: float, tunnel: bool, ending: Callable[[], None] | None = None
+    up: Flow,
+    down: Flow,
+    *,
+    idle: float,
+    total: float,
+    tunnel: bool,
+    ending: Callable[[], None] | None = None,
+    turn: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> None:
     """Pass bytes on until the answer has ended and is delivered.
 
@@ -138,6 +146,7 @@ def relay(
         total: Seconds that it may take in all.
         tunnel: A program that closes its side may still wait for an answer; of a request, nobody would.
         ending: Called before the answer's last bytes are delivered.
+        turn: Bytes are moved within such a one; it may wait for its beginning.
 
     Raises:
         TimeoutError: It took too long.
@@ -154,22 +163,28 @@ def relay(
             closed = True
             with contextlib.suppress(OSError):
                 up.target.shutdown(socket.SHUT_WR)
-        if not _pass(up, down, min(idle, until - time.monotonic())):
+        if not (events := _events(up, down, min(idle, until - time.monotonic()))):
             raise TimeoutError
+        with turn():
+            _pass(up, down, events)
         if down.over and ending is not None:
             ending()
             ending = None
 
 
-def _pass(up: Flow, down: Flow, seconds: float) -> bool:
-    """Wait until something moves, and move it; False when the time is over."""
+def _events(up: Flow, down: Flow, seconds: float) -> dict[int, int]:
+    """Wait until something can move; what, by descriptors: nothing when the time is over."""
     poll = select.poll()
     for sock, reads, writes in ((up.source, up, down), (down.source, down, up)):
         room = not reads.ended and len(reads.waiting) < CHUNK and not (reads is down and down.over)
         mask = (select.POLLIN if room else 0) | (select.POLLOUT if writes.waiting else 0)
         if mask:
             poll.register(sock, mask)
-    events = dict(poll.poll(max(seconds, 0.0) * 1000))
+    return dict(poll.poll(max(seconds, 0.0) * 1000))
+
+
+def _pass(up: Flow, down: Flow, events: dict[int, int]) -> None:
+    """Move what can move."""
     client, server = up.source.fileno(), down.source.fileno()
     broken = select.POLLHUP | select.POLLERR
     if client in events:
@@ -188,4 +203,3 @@ def _pass(up: Flow, down: Flow, seconds: float) -> bool:
                 up.give_up()  # it may have answered before it closed
         if not down.over and events[server] & (select.POLLIN | broken):
             down.read()
-    return bool(events)
