@@ -17,12 +17,19 @@ from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits,
 from actloop.guest import Decoder, Encoder, pack
 from actloop.guest.encode import dumps
 from actloop.journal.base import MemoryJournal
+from actloop.journal.sqlite import SQLiteJournal
+from actloop.memory.memory import AgentMemory
+from actloop.memory.steps import SystemPromptStep
 from actloop.models.scripted import ScriptedModel
+from actloop.runtime.gateway import Gateway
 from actloop.runtime.ports import Asyncio, Interrupt
+from actloop.runtime.run import Run
+from actloop.values.events import ToolReturned
 from actloop.values.messages import ChatMessage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from actloop.loop.effects import Loop
 
@@ -80,7 +87,7 @@ class Held:
 
     def __repr__(self) -> str:
         self.asked.set()
-        assert self.let_go.wait(60)
+        assert self.let_go.wait(90)
         return "<held>"
 
 
@@ -333,6 +340,28 @@ async def test_a_run_notes_and_masks_large_values_while_the_loop_goes_on(heart: 
     answer = await agent.arun("How many?")
     assert len(answer) == 1002
     agent.cleanup()
+
+
+def test_an_event_waits_for_no_other_that_is_encoded(tmp_path: Path) -> None:
+    journal, held = SQLiteJournal(tmp_path / "journal.db"), Held()
+    memory, gateway = AgentMemory(SystemPromptStep("")), Gateway({})
+    run = Run(
+        agent=None, agent_name="", task="", model=ScriptedModel([]), memory=memory, gateway=gateway, sinks=[journal]
+    )
+    first = threading.Thread(target=run.emit, args=(ToolReturned(id="1", result=[held]),), daemon=True)
+    first.start()
+    assert held.asked.wait(60)
+    second = threading.Thread(target=run.emit, args=(ToolReturned(id="2", result=2),), daemon=True)
+    second.start()
+    second.join(60)
+    waited = second.is_alive()
+    held.let_go.set()
+    first.join(60)
+    second.join(60)
+    assert not waited
+    ids = [event.id for event in journal.events(run.id) if isinstance(event, ToolReturned)]
+    assert ids == ["2", "1"]
+    journal.close()
 
 
 async def test_large_variables_of_a_task_are_masked_while_the_loop_goes_on(heart: Heart) -> None:

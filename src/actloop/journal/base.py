@@ -6,6 +6,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from actloop.errors import AgentError
 from actloop.values.events import ModelReplied, RunFinished, RunStarted, StepFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from actloop.journal.sqlite import SQLiteJournal
     from actloop.values.events import Event
@@ -60,6 +61,10 @@ class Journal(ABC):
     @abstractmethod
     def append(self, run_id: str, event: Event) -> None:
         """Note an event of a run. Never raises because of the journal's own trouble: the run is worth more."""
+
+    def writing(self, run_id: str, event: Event) -> Callable[[], None]:
+        """What notes an event when it is called, in its turn: what takes long is done before."""
+        return partial(self.append, run_id, event)
 
     @abstractmethod
     def events(self, run_id: str) -> Iterator[Event]:

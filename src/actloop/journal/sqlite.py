@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +84,22 @@ class SQLiteJournal(Journal):
 
     def append(self, run_id: str, event: Event) -> None:
         """Note an event of a run. Events that are only passing are not kept."""
+        self._writing(run_id, event)()
+
+    def writing(self, run_id: str, event: Event) -> Callable[[], None]:
+        """As in `Journal`: the event is encoded, so that a large one holds up no other that comes meanwhile."""
+        if type(self).append is not SQLiteJournal.append:
+            return super().writing(run_id, event)
+        return self._writing(run_id, event)
+
+    def _writing(self, run_id: str, event: Event) -> Callable[[], None]:
         if event.passing:
-            return
+            return _nothing
         from actloop.journal.encoding import encode_apart
 
-        line, blobs = encode_apart(event)
+        return partial(self._write, run_id, event, *encode_apart(event))
+
+    def _write(self, run_id: str, event: Event, line: str, blobs: dict[str, bytes]) -> None:
         with self._lock:
             row = (run_id, type(event).__name__, line, {n: b for n, b in blobs.items() if n not in self._known_blobs})
             if self._waiting or self._failed:
@@ -364,6 +376,10 @@ class SQLiteJournal(Journal):
                 with suppress(FileNotFoundError):
                     Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
         _warn("The journal %s was corrupt. It was moved to %s, and a fresh one was begun.", self.path, aside)
+
+
+def _nothing() -> None:
+    """What is to be done with an event that is not kept."""
 
 
 def _is_sound(path: Path) -> bool:

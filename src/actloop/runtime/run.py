@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from actloop.memory.fold import MemoryFold, StreamItem
@@ -34,7 +35,11 @@ class EventSink(Protocol):
     """Something that is told of every event: a journal, a screen."""
 
     def append(self, run_id: str, event: events.Event) -> None:
-        """Take one event of a run; called in order, never raises."""
+        """Take one event of a run; called in order, never raises.
+
+        One with a method `writing` of the same arguments is asked for what takes the event instead, which is called in
+        order: what takes long is done before.
+        """
         ...
 
 
@@ -138,11 +143,17 @@ class Run:
         event = replace(event, time=self.now())
         if self.vault:
             event = self.vault.masked(event, piece=event.passing)
+        writes = [
+            partial(sink.append, self.id, event)
+            if (writing := getattr(sink, "writing", None)) is None
+            else writing(self.id, event)
+            for sink in self.sinks
+        ]  # before the lock, which others wait for
         with self._lock:
             self._count(event)
             item = self.fold.apply(event)
-            for sink in self.sinks:
-                sink.append(self.id, event)
+            for write in writes:
+                write()
         return item
 
     def _count(self, event: events.Event) -> None:
