@@ -87,7 +87,9 @@ class Gate:
     def open(self) -> None:
         """The user's code begins."""
         self._pending = None
-        self._began, self._since = self._used(), self._now()
+        self._since = self._now()
+        if self._cpu is not None:
+            self._began = self._used()
         self._state = _USER
 
     def close(self) -> None:

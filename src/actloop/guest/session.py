@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .channel import Channel, Line, Ticket
 from .failures import describe
@@ -16,7 +16,7 @@ from .interrupts import Gate, SnippetStopped, TimeUp
 from .keeper import keep
 from .plain import PlainLine
 from .snapshots import Snapshots
-from .steps import Steps
+from .steps import Steps, compiled
 from .streams import NoInput, Output, Writer, no_input
 from .tools import Tool, error_from_host
 from .values import EncodeError, Opaque, safe_repr, shortened
@@ -24,7 +24,6 @@ from .wire import MAX_VALUE, PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import CodeType
 
 
 class Guest:
@@ -51,6 +50,7 @@ class Guest:
         self._gate.before_end = self._output.flush_if_free
         self._steps = Steps()
         self._loop: Any = None
+        self._most_frames = 1000
         self.tools: dict[str, Tool] = {}
         module = types.ModuleType("__main__")
         self._former_main = sys.modules.get("__main__")  # kept alive: its globals may be this file's
@@ -86,6 +86,7 @@ class Guest:
         sys.stdin = sys.__stdin__ = stdin
         sys.argv = [""]
         sys.set_int_max_str_digits(0)  # that limit protects servers; here there is a limit of time
+        self._most_frames = 1000 + _depth() + 3  # the guest's own frames come on top of the program's thousand
         version = ".".join(map(str, sys.version_info[:3]))
         self._channel.send(pack({"t": "ready", "protocol": PROTOCOL, "python": version}))
         while True:
@@ -139,7 +140,7 @@ class Guest:
         self._output.begin()
         frame: bytes | None = None
         failure: dict[str, Any] | None = None
-        sys.setrecursionlimit(1000 + _depth() + 2)  # the guest's own frames come on top of the program's thousand
+        sys.setrecursionlimit(self._most_frames)
         try:
             try:
                 self._gate.open()
@@ -180,19 +181,8 @@ class Guest:
 
     def _execute(self, source: str, name: str) -> Any:
         """Run a program; the value of its last statement, if that is an expression."""
-        import ast
-
-        tree = ast.parse(source, name)
-        last: ast.Expression | None = None
-        if tree.body and isinstance(tree.body[-1], ast.Expr):
-            last = ast.Expression(cast("ast.Expr", tree.body.pop()).value)
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        programs: list[CodeType] = [compile(tree, name, "exec", flags, dont_inherit=True)]
-        if last is not None:
-            flags |= programs[0].co_flags & _FUTURES
-            programs.append(compile(last, name, "eval", flags, dont_inherit=True))
         value: Any = None
-        for program in programs:
+        for program in compiled(source, name):
             value = eval(program, self.names)  # noqa: S307  # this is what a sandbox is for
             if program.co_flags & 0x80:  # a coroutine: the program awaits at top level
                 value = self._await(value)
@@ -316,9 +306,6 @@ def _depth() -> int:
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
     return depth
-
-
-_FUTURES = 0x1FF0000  # the flags that `from __future__` sets on a program
 
 
 def serve(read_fd: int, config: Mapping[str, Any], write_fd: int | None = None) -> NoReturn:

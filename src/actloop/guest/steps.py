@@ -1,8 +1,8 @@
-"""The programs that a session has run: their numbers, and their lines for tracebacks."""
+"""The programs that a session runs: their code, their numbers, and their lines for tracebacks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .failures import STEP
 
@@ -69,3 +69,66 @@ class Steps:
 def _number(name: str) -> int:
     digits = name[len(STEP) : -1]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+
+
+_FUTURES = 0x1FF0000  # the flags that `from __future__` sets on a program
+_AWAITING = 0x2000  # `ast.PyCF_ALLOW_TOP_LEVEL_AWAIT`
+_NO_STATEMENT = ("", *" \t\f\r\n#)]}")
+"""What no line begins with that is the first one of a statement."""
+
+
+def compiled(source: str, name: str) -> list[CodeType]:
+    """A program as one or two pieces of code, the last of which has the value of its last statement, if that has one.
+
+    Args:
+        source: The program.
+        name: Of its file.
+
+    Raises:
+        SyntaxError, ValueError, MemoryError, RecursionError, OverflowError: It is none, or too large for a parser.
+    """
+    try:
+        return _in_parts(source, name)
+    except Exception:  # noqa: S110 - whatever is wrong with the program is told below
+        pass
+    return _by_tree(source, name)
+
+
+def _in_parts(source: str, name: str) -> list[CodeType]:
+    """As `compiled`, in half the time, as it makes no tree of Python objects; fails where the last line is not plain.
+
+    The source is parted before the last line that is not indented. If what comes before is a program by itself, and
+    what follows is an expression by itself, then together they are the program: nothing is open between them.
+    """
+    start = len(source)
+    while True:
+        start = source.rfind("\n", 0, start)
+        if source[start + 1 : start + 2] not in _NO_STATEMENT:
+            break
+        if start < 0:
+            raise SyntaxError("no statement was found")
+    before, after = source[: start + 1], source[start + 1 :]
+    last = compile("\n" * before.count("\n") + after, name, "eval", _AWAITING, dont_inherit=True)
+    if not before:
+        return [last]
+    if before.endswith("\\\n"):
+        raise SyntaxError("the last line goes on one before it")
+    first = compile(before, name, "exec", _AWAITING, dont_inherit=True)
+    if first.co_flags & _FUTURES:
+        raise SyntaxError("the last statement was compiled without them")
+    return [first, last]
+
+
+def _by_tree(source: str, name: str) -> list[CodeType]:
+    """As `compiled`, for every program."""
+    import ast
+
+    tree = ast.parse(source, name)
+    last: ast.Expression | None = None
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = ast.Expression(cast("ast.Expr", tree.body.pop()).value)
+    programs: list[CodeType] = [compile(tree, name, "exec", _AWAITING, dont_inherit=True)]
+    if last is not None:
+        flags = _AWAITING | programs[0].co_flags & _FUTURES
+        programs.append(compile(last, name, "eval", flags, dont_inherit=True))
+    return programs

@@ -169,9 +169,10 @@ class Output:
                     self._left -= size
                 self._parts.append(text)
                 self._size += len(text)
-                if self._channel.running and (self._size > _FULL or (text[-1:] == "\n" and self._due())):
+                if (self._size > _FULL or (text[-1:] == "\n" and self._due())) and self._channel.running:
                     self._send()
-            self._flush_wanted()
+            if self._wanted:
+                self._flush_wanted()
         finally:
             if entered:
                 self._gate.leave()
