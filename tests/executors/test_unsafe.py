@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import subprocess
 import sys
 
 import pytest
+from tests.waiting import ends, watched
 
 _HOST = """
 import os, sys, threading, time
@@ -32,22 +30,9 @@ executor("n = 0\\nprint('shown')\\nwhile True:\\n    " + sys.argv[2])
 def test_a_program_ends_with_a_host_that_is_killed(kind: str, code: str) -> None:
     with subprocess.Popen([sys.executable, "-c", _HOST, kind, code], stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
-        child = os.pidfd_open(int(host.stdout.readline()))
-        fork = os.pidfd_open(int(host.stdout.readline())) if kind == "forked" else -1
-        try:
-            assert not _ends(child, 1)  # it computes by then
+        pids = [int(host.stdout.readline()) for _ in range(2 if kind == "forked" else 1)]
+        with watched(*pids) as (child, *forks):
+            assert not ends(child, 1)  # it computes by then
             host.kill()
-            assert _ends(child, 60)
-            assert fork < 0 or not _ends(fork, 0)
-        finally:
-            for process in (child, fork):
-                if process >= 0:
-                    if not _ends(process, 0):
-                        signal.pidfd_send_signal(process, signal.SIGKILL)
-                    os.close(process)
-
-
-def _ends(process: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+            assert ends(child)
+            assert not any(ends(fork, 0) for fork in forks)

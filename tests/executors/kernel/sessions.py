@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import select
 import struct
 import textwrap
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +30,6 @@ def run(session: Spawned, code: str, timeout: float = 20.0) -> str:
     except (BrokenPipeError, ConnectionResetError):
         return "gone"
     return data[4:].decode()
-
-
-def ended(pidfds: list[int], timeout: float = 10.0) -> bool:
-    """Whether every process ends within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    return all(select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))[0] for pidfd in pidfds)
 
 
 LEGITIMATE = {

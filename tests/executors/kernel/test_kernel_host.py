@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.executors.kernel.sessions import CONFIG, GUEST, LIMITS, ended, run
+from tests.executors.kernel.sessions import CONFIG, GUEST, LIMITS, run
+from tests.waiting import ends, watched
 
 import actloop
 from actloop.errors import SandboxUnavailableError
@@ -115,7 +116,7 @@ def test_a_killed_zygote_takes_its_sessions_along_and_is_replaced(without: tuple
     pid = zygote.pid
     assert pid is not None
     os.kill(pid if without else forker(pid), signal.SIGKILL)
-    assert ended([session.pidfd for session in sessions])
+    assert all(ends(session.pidfd) for session in sessions)
     assert run(sessions[0], "result = 1") == "gone"
     again = zygote.spawn(CONFIG)
     assert run(again, "result = 2") == "ok 2"
@@ -145,13 +146,9 @@ def test_a_killed_host_leaves_nothing_running(without: tuple[str, ...]) -> None:
         assert process.stdout.readline() == b"ready\n"
         below = children_of(process.pid)
         assert len(below) >= 4
-        pidfds = [os.pidfd_open(pid) for pid in below]
-        process.kill()
-        try:
-            assert ended(pidfds)
-        finally:
-            for pidfd in pidfds:
-                os.close(pidfd)
+        with watched(*below) as left:
+            process.kill()
+            assert all(map(ends, left))
 
 
 def test_a_host_that_exits_without_closing_leaves_nothing_and_says_nothing() -> None:
@@ -195,7 +192,7 @@ def test_closing_ends_sessions_and_is_idempotent() -> None:
     session = zygote.spawn(CONFIG)
     zygote.close()
     zygote.close()
-    assert ended([session.pidfd])
+    assert ends(session.pidfd)
     session.close()
     session.close()
     session.kill()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.executors.kernel.sessions import CONFIG, LIMITS, ended, run
+from tests.executors.kernel.sessions import CONFIG, LIMITS, run
+from tests.waiting import ends
 
 if TYPE_CHECKING:
     from actloop.executors.kernel.host import Zygote
@@ -94,7 +95,7 @@ while True:
     session.channel.sendall(len(code).to_bytes(4, "big") + code)
     session.interrupt()
     session.kill()
-    assert ended([session.pidfd])
+    assert ends(session.pidfd)
     assert session.exit_code() == -signal.SIGKILL
     session.close()
 
