@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.errors import ProtocolError, UnsupportedError
 from actloop.executors.files.answers import KINDS, read_failures, read_page
 from actloop.executors.files.arrivals import Arrivals
-from actloop.executors.files.host_folder import NO_IDENTITY, ConflictError, HostFolder, folded, unfit
+from actloop.executors.files.host_folder import HostFolder
+from actloop.executors.files.incoming import NO_IDENTITY, ConflictError
+from actloop.executors.files.names import folded, unfit
 from actloop.executors.files.state import (
     CHANGING,
     MOST_AT_ONCE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actloop.executors.files.host_folder import folded, unfit
+from actloop.executors.files.names import folded, unfit
 from actloop.executors.unsafe import UnsafeInProcessExecutor
 
 from .kit import contents, writable

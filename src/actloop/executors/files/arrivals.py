@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop.executors.files.answers import read_contents
-from actloop.executors.files.host_folder import ConflictError
+from actloop.executors.files.incoming import ConflictError
 from actloop.executors.files.media_types import HEAD, file_type
 from actloop.executors.files.state import CHANGING, Entry, Known, Shared, Taken, new_hash, off_loop, refuse, weight
 from actloop.executors.workspace import WorkspaceFile
@@ -16,7 +16,7 @@ from actloop.executors.workspace import WorkspaceFile
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from actloop.executors.files.host_folder import Incoming
+    from actloop.executors.files.incoming import Incoming
     from actloop.executors.files.state import Ask
     from actloop.executors.session import Waiter
 

@@ -9,45 +9,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
-import sys
-import unicodedata
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from actloop.executors.files.parts import OWN, make_part, remove_left_part
-from actloop.guest.files import MAX_FILES, MAX_NESTING
+from actloop.executors.files.incoming import (
+    ConflictError,
+    Identity,
+    Incoming,
+    check_unchanged,
+    identity_of,
+    in_the_way,
+    status,
+)
+from actloop.executors.files.names import unfit
+from actloop.executors.files.parts import OWN, remove_left_part
+from actloop.guest.files import MAX_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
-
-_VERSIONS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", "git~1"})
-"""Folders of version control: what is in them is run on this machine by innocent commands."""
-
-_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
-_UNFIT = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f\\\\]"
-)
-_UNSHOWN = re.compile(
-    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065\u206a-\u206f\u2800\u3164\uffa0\U0001d173-\U0001d17a]"
-    "|[\u200c\u200d](/|$)"  # which join or part two letters, or the parts of an emoji
-)
-_JOINERS = "\u200c\u200d"
-_MAX_PART, _MAX_NAME = 255, 1000  # bytes
-
-Identity = tuple[int, int, int, int, int]
-"""Device, number, size and times of the last change of a file's content and of the last change at all, which no program
-sets, in nanoseconds: another one is another content."""
-
-NO_IDENTITY: Identity = (0, 0, 0, 0, 0)
-
-
-class ConflictError(OSError):
-    """What is in the folder is not what was there before, or no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,44 +88,6 @@ class Scan:
             size = f"its files take {self.size:,} bytes, and its quota is {quota:,}"
             return f"{size}; raise its quota, or choose a smaller folder"
         return ""
-
-
-def unfit(name: Any) -> str:
-    """Why a sandbox may not use a name in the folder; empty when it may."""
-    if type(name) is not str or not name:
-        return "it has no name"
-    parts = name.split("/")
-    if _UNFIT.search(name):
-        return "its name holds a character that a file's name should not have"
-    if _UNSHOWN.search(name) or any(
-        unicodedata.category(part[0])[0] == "M" or part[0] in _JOINERS for part in parts if part
-    ):
-        return "its name holds a character that is not shown"
-    if len(name.encode()) > _MAX_NAME:
-        return "its name is too long"
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        encoding = sys.getfilesystemencoding()
-        return f"its name cannot be written in the encoding of this machine's file names ({encoding})"
-    if len(parts) > MAX_NESTING:
-        return f"it lies deeper than {MAX_NESTING} folders"
-    for part in parts:
-        if part in ("", ".", ".."):
-            return "its name leads elsewhere"
-        if len(part.encode()) > _MAX_PART:
-            return "its name is too long"
-        plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", part)).casefold().rstrip(". ")
-        if plain.startswith(OWN):
-            return f"names that begin with {OWN} are taken"
-        if plain in _VERSIONS:
-            return "it belongs to version control, which is not for programs to change"
-    return ""
-
-
-def folded(name: str) -> str:
-    """The same for names that some file systems cannot tell apart."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 class HostFolder:
@@ -249,16 +193,16 @@ class HostFolder:
                     if item.name.casefold().startswith(OWN):
                         continue
                     name = prefix + item.name
-                    about = _lstat(folder, item.name)
+                    about = status(folder, item.name)
                     if about is None or not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
                         result.left_out[name] = "it is no file"
                     elif why := unfit(name):
                         result.left_out[name] = why
                     elif stat.S_ISDIR(about.st_mode):
-                        result.entries[name] = Found(_identity(about), 0, folder=True)
+                        result.entries[name] = Found(identity_of(about), 0, folder=True)
                         folders.append(name + "/")
                     else:
-                        result.entries[name] = Found(_identity(about), about.st_size)
+                        result.entries[name] = Found(identity_of(about), about.st_size)
             if result.seen > most:
                 break
         return result
@@ -301,9 +245,9 @@ class HostFolder:
             if not _open_to_all(about):
                 result.closed.add(name)
             if stat.S_ISREG(mode):
-                result.entries[name] = Found(_identity(about), about.st_size)
+                result.entries[name] = Found(identity_of(about), about.st_size)
                 continue
-            result.entries[name] = Found(_identity(about), 0, folder=True)
+            result.entries[name] = Found(identity_of(about), 0, folder=True)
             try:
                 inner = _enter(folder, item.name)
             except OSError as error:
@@ -326,7 +270,7 @@ class HostFolder:
         with self._parent(name) as (folder, last):
             descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with open(descriptor, "rb", buffering=0) as file:
-            _check(os.fstat(descriptor), about.identity)
+            check_unchanged(os.fstat(descriptor), about.identity)
             left = about.size
             while left:
                 data = file.read(min(left, at_once))
@@ -334,7 +278,7 @@ class HostFolder:
                     break
                 left -= len(data)
                 yield data
-            _check(os.fstat(descriptor), about.identity)
+            check_unchanged(os.fstat(descriptor), about.identity)
 
     # ---- writing
 
@@ -350,11 +294,11 @@ class HostFolder:
             OSError: It cannot be written.
         """
         with self._parent(name, make=True) as (folder, last):
-            before = _lstat(folder, last)
+            before = status(folder, last)
             if replaces is None and before is not None:
-                raise ConflictError(errno.EEXIST, _in_the_way(before))
+                raise ConflictError(errno.EEXIST, in_the_way(before))
             if replaces is not None:
-                _check(before, replaces)
+                check_unchanged(before, replaces)
             return Incoming(os.dup(folder), last, replaces)
 
     def make_folder(self, name: str) -> None:
@@ -375,9 +319,9 @@ class HostFolder:
             OSError: It cannot be deleted.
         """
         with contextlib.suppress(FileNotFoundError), self._parent(name) as (folder, last):
-            before = _lstat(folder, last)
+            before = status(folder, last)
             if before is not None:
-                _check(before, identity)
+                check_unchanged(before, identity)
                 os.unlink(last, dir_fd=folder)
 
     def remove_folder(self, name: str) -> bool:
@@ -390,85 +334,6 @@ class HostFolder:
         except OSError:
             return False
         return True
-
-
-class Incoming:
-    """A file that is being written beside its target: `commit` puts it there, `close` takes it away.
-
-    Args:
-        folder: The folder that it is in, opened; closed with this.
-        name: Its name there.
-        replaces: As in `HostFolder.begin`.
-    """
-
-    def __init__(self, folder: int, name: str, replaces: Identity | None) -> None:
-        self._folder = folder
-        self._name = name
-        self._replaces = replaces
-        try:
-            self._own, descriptor = make_part(folder, 0o666 if replaces is None else 0o600)
-            self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
-        except BaseException:
-            os.close(folder)
-            raise
-
-    def write(self, data: bytes) -> None:
-        """Add to the file.
-
-        Raises:
-            OSError: It cannot be written, as when the disk is full.
-        """
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-
-    def commit(self) -> Identity:
-        """Put the file in its place.
-
-        Raises:
-            ConflictError: Something else is there by now.
-            OSError: It cannot be put there.
-        """
-        descriptor = self._file.fileno()
-        before = _lstat(self._folder, self._name)
-        if self._replaces is None:
-            self._link(before)
-        else:
-            _check(before, self._replaces)
-            assert before is not None
-            _take_over(descriptor, before)
-            os.fsync(descriptor)  # else a loss of power could leave neither the old content nor the new
-            os.replace(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            self._own = ""
-        if self._own:  # a new file's second name
-            with contextlib.suppress(OSError):
-                os.unlink(self._own, dir_fd=self._folder)
-                self._own = ""
-        identity = _identity(os.fstat(descriptor))
-        self.close()
-        return identity
-
-    def _link(self, before: os.stat_result | None) -> None:
-        """Put a new file in its place, which must be free: a second name does not replace what is there."""
-        try:
-            os.link(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
-        except FileExistsError:
-            raise ConflictError(errno.EEXIST, "a file of this name was made here meanwhile") from None
-        except OSError:  # a file system without second names
-            if before is not None:
-                raise ConflictError(errno.EEXIST, _in_the_way(before)) from None
-            os.replace(self._own, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            self._own = ""
-
-    def close(self) -> None:
-        """Take away what was not put in its place; idempotent."""
-        if self._file.closed:
-            return
-        self._file.close()
-        if self._own:
-            with contextlib.suppress(OSError):
-                os.unlink(self._own, dir_fd=self._folder)
-        os.close(self._folder)
 
 
 def _enter(folder: int, part: str, *, make: bool = False) -> int:
@@ -484,36 +349,6 @@ def _enter(folder: int, part: str, *, make: bool = False) -> int:
         raise ConflictError(error.errno, f"{part!r} is a link or a file here, not a folder") from None
 
 
-def _lstat(folder: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _identity(about: os.stat_result) -> Identity:
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-
-
-def _check(about: os.stat_result | None, identity: Identity) -> None:
-    if about is None:
-        raise ConflictError(errno.ESTALE, "it was deleted here meanwhile")
-    if not stat.S_ISREG(about.st_mode) or _identity(about) != identity:
-        raise ConflictError(errno.ESTALE, "it was changed here meanwhile")
-
-
-def _in_the_way(about: os.stat_result) -> str:
-    kind = "link" if stat.S_ISLNK(about.st_mode) else "folder" if stat.S_ISDIR(about.st_mode) else "file"
-    return f"a {kind} of this name is here, which the sandbox was not given"
-
-
 def _open_to_all(about: os.stat_result) -> bool:
     needed = 0o005 if stat.S_ISDIR(about.st_mode) else 0o004
     return about.st_mode & needed == needed
-
-
-def _take_over(descriptor: int, before: os.stat_result) -> None:
-    """Give a new file the rights and the owner of the one that it replaces; never those of another user's program."""
-    with contextlib.suppress(PermissionError):
-        os.fchown(descriptor, before.st_uid, before.st_gid)
-    os.fchmod(descriptor, before.st_mode & 0o777)

@@ -14,7 +14,8 @@ from actloop.executors.workspace import WorkspaceFile
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
 
-    from actloop.executors.files.host_folder import HostFolder, Identity
+    from actloop.executors.files.host_folder import HostFolder
+    from actloop.executors.files.incoming import Identity
     from actloop.executors.session import Waiter
     from actloop.executors.workspace import Workspace
 
