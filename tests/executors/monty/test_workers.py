@@ -174,23 +174,39 @@ def test_sessions_that_open_and_close_all_at_once(open_driver: Callable[..., Dri
     assert wrong == []
 
 
+@pytest.mark.parametrize("state", ["used", "unused"])
 def test_a_snapshot_that_cannot_be_loaded_costs_neither_the_session_nor_a_worker(
-    open_driver: Callable[..., Driver],
+    state: str, open_driver: Callable[..., Driver]
 ) -> None:
-    driver = open_driver(twice=twice)
-    driver.value("x = 1")
-    taken = run_now(driver.session.snapshot(WAITER))
+    first, driver = open_driver(), open_driver(twice=twice)
+    first.value("x = 1")
+    taken = run_now(first.session.snapshot(WAITER))
     held = len(WORKERS.lent())
+    if state == "used":
+        driver.value("kept = 3")
     head = taken.data.partition(b"\n")[0]
     for _ in range(3):
         with pytest.raises(InterpreterError, match="restore"):
             run_now(driver.session.restore(Snapshot(taken.kind, taken.python, head + b"\nx", ("x",)), WAITER))
-    assert driver.value("twice(x)") == 2
+    assert driver.value("twice(1)" if state == "unused" else "twice(kept)") == (2 if state == "unused" else 6)
     assert len(WORKERS.lent()) == held
     run_now(driver.session.restore(taken, WAITER))
     run_now(driver.session.snapshot(WAITER, without=["x"]))
     assert driver.value("twice(x)") == 2
     assert len(WORKERS.lent()) == held
+
+
+def test_a_session_that_is_opened_from_a_snapshot_needs_no_second_worker(open_driver: Callable[..., Driver]) -> None:
+    first = open_driver(twice=twice)
+    first.value("def f(n):\n    return twice(n) + x\nx = 1")
+    taken = run_now(first.session.snapshot(WAITER))
+    other, worker = with_worker(open_driver, twice=twice)
+    run_now(other.session.restore(taken, WAITER))
+    assert worker in {checkout.worker for checkout in WORKERS.lent()}
+    assert other.value("f(4)") == 9
+    other.value("x = 2")
+    run_now(other.session.restore(taken, WAITER))
+    assert other.value("f(4)") == 9
 
 
 _HOST = """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class MontyExecutor(GuestExecutor):
     """Runs programs in Monty, an interpreter of a part of Python that is written in Rust: on every platform, without
-    privileges, with a session in about a millisecond.
+    privileges, with a session in a third of a millisecond where a worker is ready.
 
     A program has no way to files, processes or the network, since Monty has no functions for that. Below it is no
     other wall: each worker is an ordinary process of the caller's, which a fault of Monty's own would open.

@@ -15,7 +15,7 @@ from actloop.executors.monty.clock import Clock
 from actloop.executors.monty.engine import Done, Engine
 from actloop.executors.monty.pool import Bounds
 from actloop.executors.monty.running import ENDED, Running, Speech
-from actloop.executors.monty.snapshots import LONGEST_NAME, Dump, Saved, dumped, names_told, packed, unpacked
+from actloop.executors.monty.snapshots import LONGEST_NAME, Dump, Saved, dumped, names_told, packed, swap, unpacked
 from actloop.executors.monty.source import read_program
 from actloop.executors.monty.values import Codec, joined
 from actloop.executors.monty.workers import WORKERS
@@ -170,25 +170,23 @@ class MontySession(Session):
         The library that loads it trusts a snapshot: give it those only that this program has made.
         """
         saved = unpacked(snapshot, self._bounds)
-        kept = {name: value for name, value in (await self.read(waiter)).items() if name not in saved.names}
+        used = bool(self._steps or self._names)
+        had = await self.read(waiter) if used else {}
+        kept = {name: value for name, value in had.items() if name not in saved.names}
 
-        def load(_: Checkout) -> None:
-            fresh = WORKERS.take_fresh(self._bounds)
-            try:
-                fresh.load(*saved.dump)
-                fresh.feed(prelude.setting(self._mark, self._limits.value))
-                fresh.feed(prelude.wrappers(self._tools.values()))
-            except BaseException:
-                fresh.kill()
-                WORKERS.give_back(fresh)
-                raise
-            self._engine.replace(fresh)
+        def load(checkout: Checkout) -> None:
+            swap(checkout, saved.dump, self._engine.replace, self._equip, used=used)
 
         await self._ask(load, waiter, "restore a snapshot", deadly=False)
         self._classes |= saved.classes
         self._feeds.clear()
         self._know(saved.names)
         await self.define(waiter, variables=kept)
+
+    def _equip(self, checkout: Checkout) -> None:
+        """Tell another worker what this session has beside its variables."""
+        checkout.feed(prelude.setting(self._mark, self._limits.value))
+        checkout.feed(prelude.wrappers(self._tools.values()))
 
     async def fork(self, waiter: Waiter, *, without: Collection[str] = ()) -> Session:
         """As in `Session`."""

@@ -10,7 +10,7 @@ from actloop.executors.monty.workers import WORKERS
 from actloop.executors.snapshots import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from actloop.executors.monty.pool import Bounds, Checkout
 
@@ -56,6 +56,45 @@ def dumped(checkout: Checkout, unwanted: Iterable[str]) -> Dump:
         finally:
             WORKERS.give_back(copied)
     return dump
+
+
+def swap(
+    checkout: Checkout,
+    dump: Dump,
+    replace: Callable[[Checkout], None],
+    equip: Callable[[Checkout], None],
+    *,
+    used: bool,
+) -> None:
+    """Have a session go on from a dump.
+
+    Args:
+        checkout: The worker that it has.
+        dump: The dump.
+        replace: Has it go on with another worker.
+        equip: Tells a worker what a session has beside its variables.
+        used: Whether there is anything in it, which stays until another worker has the dump.
+
+    Raises:
+        Exception: The dump cannot be loaded; the session has what it had.
+    """
+    fresh = WORKERS.take_fresh(checkout.bounds) if used else checkout
+    try:
+        if not used:
+            fresh.renew(fresh.bounds)
+        fresh.load(*dump)
+        equip(fresh)
+    except BaseException:
+        fresh.kill()
+        if used:
+            WORKERS.give_back(fresh)
+        else:
+            another = WORKERS.take(fresh.bounds)
+            replace(another)
+            equip(another)
+        raise
+    if used:
+        replace(fresh)
 
 
 def packed(saved: Saved, bounds: Bounds) -> Snapshot:
