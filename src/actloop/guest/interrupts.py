@@ -53,7 +53,7 @@ class Gate:
         import signal
 
         for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._on_signal)
+            sys.modules["_signal"].signal(number, self._on_signal)  # in `signal`, enums take longer than all else here
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         import signal

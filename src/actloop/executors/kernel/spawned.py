@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.descriptors import if_few
@@ -150,7 +149,12 @@ def _take_listener(channel: socket.socket) -> socket.socket:
 
 def _pid_of(pidfd: int) -> int:
     """The process id behind a descriptor, in this process's numbering; -1 when it has ended."""
-    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
-        if line.startswith("Pid:"):
+    descriptor = os.open(f"/proc/self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        told = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    for line in told.splitlines():
+        if line.startswith(b"Pid:"):
             return int(line.split()[1])
     return -1

@@ -132,12 +132,19 @@ MNT_DETACH = 2
 _libc: Any = None
 
 
-def machine() -> str:
-    """The architecture's name, or an empty string where system calls cannot be made by number (not Linux, 32 bits)."""
+def _machine() -> str:
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return ""
     name = os.uname().machine
     return name if name in NUMBERS else ""
+
+
+_MACHINE = _machine()
+
+
+def machine() -> str:
+    """The architecture's name, or an empty string where system calls cannot be made by number (not Linux, 32 bits)."""
+    return _MACHINE
 
 
 def supported() -> bool:
@@ -167,7 +174,7 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[Any] | None) -> int:
         OSError: The call failed; its message names the call.
         NotImplementedError: This is no Linux of a known architecture.
     """
-    table = NUMBERS.get(machine())
+    table = NUMBERS.get(_MACHINE)
     if table is None:
         raise NotImplementedError("raw system calls need 64-bit Linux on x86_64 or aarch64")
     converted = [ctypes.c_void_p(value) if isinstance(value, int) or value is None else value for value in arguments]

@@ -45,7 +45,9 @@ _CHANNEL, _REPORT, _PROC = 3, 4, 5
 _THREAD_STACK = 4 * 1024 * 1024
 """Bytes of a thread's stack: it counts as data in full, and C code recurses to about 3 MB before Python stops it."""
 
-_MAX_MESSAGE = 1 << 18
+_MAX_START, _MAX_MESSAGE = 1 << 18, 1 << 16
+"""Bytes of the first message and of any later one; for larger ones, memory would be mapped at each."""
+
 _FAILED = 70
 """Exit status of a session that could not be confined, or whose guest returned."""
 
@@ -158,10 +160,10 @@ class _Zygote:
         os._exit(0)
 
 
-def _receive(control: _socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+def _receive(control: _socket.socket, size: int = _MAX_MESSAGE) -> tuple[dict[str, Any] | None, list[int]]:
     """One message and its descriptors; None when the host is gone."""
     try:
-        data, ancillary, _, _ = control.recvmsg(_MAX_MESSAGE, _socket.CMSG_LEN(4 * 8), _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = control.recvmsg(size, _socket.CMSG_LEN(4 * 8), _socket.MSG_CMSG_CLOEXEC)
     except OSError:
         return None, []
     descriptors = array.array("i")
@@ -196,7 +198,7 @@ def _keep_descriptors(channel: int, report: int, proc: int) -> None:
 def _confine(plan: harden.Plan, config: dict[str, Any]) -> None:
     """Confine this session, and tell the host how far that went."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.modules["_signal"].signal(signal.SIGINT, signal.default_int_handler)  # in `signal`, enums take their time
     os.umask(0o077)
     os.environ.clear()
     _thread.stack_size(_THREAD_STACK)
@@ -374,7 +376,7 @@ def main(descriptor: int) -> NoReturn:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     control = _socket.socket(fileno=descriptor)
-    start, descriptors = _receive(control)
+    start, descriptors = _receive(control, _MAX_START)
     if start is None:
         os._exit(0)
     os.set_inheritable(descriptor, False)
