@@ -248,7 +248,7 @@ def _write_tree(file: Any) -> None:
             paths |= {
                 Path(str(entry.locate())).resolve(): packages / str(entry)
                 for entry in distribution(name).files or []
-                if not str(entry).startswith("..")
+                if not str(entry).startswith("..") and entry.parts[1:2] != ("tests",)
             }
     programs = [str(path) for path in paths if path.suffix == ".so" or path in (executable, Path("/bin/sh").resolve())]
     places = {**{path: path for path in _shared(programs)}, **paths}

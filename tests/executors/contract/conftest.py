@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.executors.contract.kit import EXECUTORS, Subject
+from tests.executors.contract.kit import DOCKERD, EXECUTORS, Subject
 from tests.executors.driving import WAITER, Driver
+from tests.executors.engine import ENGINES
 
 from actloop.executors.waiting import run_now
 
@@ -23,12 +24,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(*names): which limits an executor must enforce for the test")
 
 
-@pytest.fixture(scope="module", params=list(EXECUTORS.values()), ids=str)
+CORE = {"test_programs", "test_files", "test_network", "test_snapshots"}
+"""What Docker is held against besides podman; what else tells the two apart, `tests/executors/containers` does."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "subject" in metafunc.fixturenames:
+        core = metafunc.definition.path.stem in CORE and "docker" in ENGINES
+        subjects = [*EXECUTORS.values(), *([DOCKERD] if core else [])]
+        metafunc.parametrize("subject", subjects, indirect=True, ids=str, scope="module")
+
+
+@pytest.fixture(scope="module")
 def subject(request: pytest.FixtureRequest) -> Subject:
     """One executor after another."""
     subject: Subject = request.param
     if reason := subject.why_not():
-        pytest.skip(f"{subject} cannot run here: {reason}")
+        pytest.skip(reason if subject is DOCKERD else f"{subject} cannot run here: {reason}")
     return subject
 
 

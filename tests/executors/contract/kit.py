@@ -75,21 +75,21 @@ def _no_modal() -> str:
 
 
 @contextlib.contextmanager
-def _docker() -> Generator[Mapping[str, Any]]:
+def _docker(engine: str = "") -> Generator[Mapping[str, Any]]:
     from tests.executors.engine import engine_url, image_of_tests
 
     from actloop.executors.containers.engine import OWNER, engine_at, owner
 
-    url = engine_url()
+    url = engine_url(engine)
     _living["docker"] = lambda: len(engine_at(url).api.containers(all=True, filters={"label": f"{OWNER}={owner()}"}))
-    yield {"base_url": url, "image": image_of_tests()}
+    yield {"base_url": url, "image": image_of_tests(url)}
     REAPER.flush(60)
 
 
-def _no_docker() -> str:
+def _no_docker(engine: str = "") -> str:
     from tests.executors.engine import why_no_engine
 
-    return why_no_engine()
+    return why_no_engine(engine)
 
 
 @contextlib.contextmanager
@@ -129,6 +129,7 @@ class Subject:
             memory, cpu, crash, snapshot, reach (from another process of this machine), workspace, quota, network, mcp.
         sessions: How many are opened one after another, to see that nothing is left of them; 1,000 where
             `ACTLOOP_ALL_SESSIONS` is set.
+        title: What tests call it, where that is not its name.
         why_not: Why it cannot run on this machine at all; empty where it can.
         surroundings: What has to stand while it is used, such as a server; gives further options.
         remains: How many sandboxes there are, while the surroundings stand, that are no processes of this one, such as
@@ -149,12 +150,13 @@ class Subject:
     grows: int = 16
     make: Callable[..., Any] = _registered
     attacks: tuple[str, ...] | None = None
+    title: str = ""
     sample: int | None = None
     """Attacks of each family that the tests try beside those written for the platform, where sessions are slow: others
     each day. `tests.attacks.table` tries all."""
 
     def __str__(self) -> str:
-        return self.name
+        return self.title or self.name
 
 
 AT_THE_WIRE = ("protocol", "disorder", "endless-talk", "hostile-arguments", "costly-to-read", "output-floods")
@@ -236,3 +238,12 @@ EXECUTORS: dict[str, Subject] = {
         ),
     )
 }
+
+DOCKERD = Subject(
+    "docker",
+    title="dockerd",
+    why_not=lambda: _no_docker("docker"),
+    surroundings=lambda: _docker("docker"),
+    remains=_remaining("docker"),
+)
+"""Docker itself, besides the engine that the contract is held against in full."""
