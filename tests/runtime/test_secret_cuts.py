@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import reprlib
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import pytest
 
+import actloop
 from actloop import CodeAgent, ScriptedModel, Secret, secret, tool
-from actloop.values.cuts import Shown, cut
+from actloop.values.cuts import Shown, cut, cut_before
 from actloop.values.secrets import Vault
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ CUTS: dict[str, Callable[[str], str]] = {
     "an end": lambda s: f"...{s[-40:]}",
     "an end in quotes": lambda s: f"[...] '{s[-40:]}'",
     "an end after one character": lambda s: f"\u2026{s[-40:]} was it",
+    "a log's end": lambda s: cut_before(f"a long log that says at its end {s}", len(s) * 2 // 3),
     "words": lambda s: textwrap.shorten("the key is " + " ".join([s] * 10), 50 + len(s)),
     "the middle left out": lambda s: f"key {s[:20]}\n[... 1,000 characters left out ...]\n{s[-20:]}",
     "bytes": lambda s: reprlib.repr(s.encode()),
@@ -159,3 +163,39 @@ def test_an_error_that_is_too_long_is_cut_where_it_shows(room: int) -> None:
         said = repr(model.requests[1:]) + repr(agent.memory.get_full_steps())
     for piece in pieces(TOKEN, 8):
         assert piece not in said
+
+
+_SOURCES = Path(actloop.__file__).parent
+
+
+def _cuts(node: ast.AST) -> list[int]:
+    """Lines of an expression in which a text is cut by an index."""
+    found: list[int] = []
+    for part in ast.walk(node):
+        match part:
+            case ast.Subscript(value=ast.Call(func=ast.Name(id="list"))):
+                pass  # names, whole
+            case ast.Subscript(
+                slice=ast.Slice(lower=None, upper=ast.Constant(value=int(size)))
+                | ast.Slice(lower=ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(size))), upper=None)
+            ) if size >= 80:
+                found.append(part.lineno)
+            case _:
+                pass
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in _SOURCES.rglob("*.py") if path.parent.name != "guest" and path.name != "docker.py"],
+    ids=lambda path: path.stem,
+)
+def test_no_error_cuts_a_text_without_a_mark(path: Path) -> None:
+    raised = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Raise)]
+    assert not [line for node in raised for line in _cuts(node)]
+
+
+def test_the_end_of_a_text_is_cut_where_it_shows() -> None:
+    assert cut_before("abcdef", 6) == "abcdef"
+    assert cut_before("abcdefg", 6) == "...efg"
+    assert cut_before("abcdefg", 3) == "..."

@@ -160,7 +160,7 @@ class MultiStepAgent(SavedAgent, LatestRun):
         self.logger = logger if logger is not None else AgentLogger(level=checked_level(verbosity_level))
         self.step_callbacks = callback_registry(step_callbacks)
         if journal is not None and journal != "default" and not hasattr(journal, "append"):
-            raise ValueError(f"journal must be a Journal, None or 'default'; got {journal!r}"[:300])
+            raise ValueError(cut(f"journal must be a Journal, None or 'default'; got {journal!r}", 300))
         self._journal = journal
         self.context = checked_context(context)
         self.vault = checked_secrets(secrets, {*self.tools, *self.managed_agents}, for_programs=self._runs_code)

@@ -13,6 +13,7 @@ from actloop.memory.compaction import ContextLimit
 from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.tools.base import BaseTool
 from actloop.ui.logger import LogLevel
+from actloop.values.cuts import cut
 from actloop.values.secrets import Vault
 
 if TYPE_CHECKING:
@@ -56,13 +57,13 @@ def check_images(images: Any) -> None:
         raise TypeError(f"images must be a list of PIL images; got {type(images).__name__}")
     for image in cast("list[Any]", images):
         if not (hasattr(image, "save") and hasattr(image, "size")):
-            raise TypeError(f"images must be PIL images (PIL.Image.open(path) makes one); got {image!r}"[:300])
+            raise TypeError(cut(f"images must be PIL images (PIL.Image.open(path) makes one); got {image!r}", 300))
 
 
 def checked_context(context: Any) -> ContextLimit | Literal["off"] | None:
     """How conversations are kept within the model's window."""
     if context is not None and context != "off" and not isinstance(context, ContextLimit):
-        raise TypeError(f"context must be a ContextLimit, 'off' or None; got {context!r}"[:300])
+        raise TypeError(cut(f"context must be a ContextLimit, 'off' or None; got {context!r}", 300))
     return context
 
 
@@ -71,7 +72,7 @@ def checked_model(model: Any) -> Any:
     if isinstance(model, type):
         raise TypeError(f"model must be an object: make one of the class, {model.__name__}(...)")
     if not callable(getattr(model, "generate", None)):
-        given = f"{type(model).__name__}: {model!r}"[:200]
+        given = cut(f"{type(model).__name__}: {model!r}", 200)
         raise TypeError(f"model must be a model, such as OpenAIModel('name') or LocalModel(); got {given}")
     return model
 
@@ -80,14 +81,14 @@ def checked_level(level: Any) -> LogLevel | int:
     """How much is printed."""
     if isinstance(level, bool) or not isinstance(level, int):
         names = ", ".join(f"LogLevel.{one.name} ({one.value})" for one in LogLevel)
-        raise TypeError(f"verbosity_level must be one of {names}; got {level!r}"[:300])
+        raise TypeError(cut(f"verbosity_level must be one of {names}; got {level!r}", 300))
     return level
 
 
 def checked_text(name: str, value: Any) -> str | None:
     """A text, or nothing."""
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a text; got {type(value).__name__}: {value!r}"[:300])
+        raise TypeError(cut(f"{name} must be a text; got {type(value).__name__}: {value!r}", 300))
     return value
 
 
@@ -96,7 +97,7 @@ def checked_functions(name: str, value: Any) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list | tuple) or not all(callable(item) for item in cast("list[Any]", value)):
-        raise TypeError(f"{name} must be a list of functions; got {value!r}"[:300])
+        raise TypeError(cut(f"{name} must be a list of functions; got {value!r}", 300))
     return list(cast("list[Any]", value))
 
 
@@ -105,7 +106,7 @@ def checked_names(name: str, value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-        raise TypeError(f"{name} must be a list of texts, such as ['numpy']; got {value!r}"[:300])
+        raise TypeError(cut(f"{name} must be a list of texts, such as ['numpy']; got {value!r}", 300))
     return list(value)
 
 

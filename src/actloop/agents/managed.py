@@ -8,6 +8,7 @@ from actloop.agents.checks import valid_name
 from actloop.agents.prompting import populate_template
 from actloop.agents.result import RunResult
 from actloop.tools.base import BaseTool, Tool
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from actloop.agents.base import MultiStepAgent
@@ -95,7 +96,7 @@ class ManagedAgent(BaseTool):
         provide_run_summary: bool | None = None,
     ) -> None:
         if not hasattr(agent, "_report"):
-            raise TypeError(f"ManagedAgent wraps an agent; got {type(agent).__name__}: {agent!r}"[:300])
+            raise TypeError(cut(f"ManagedAgent wraps an agent; got {type(agent).__name__}: {agent!r}", 300))
         self.agent = agent
         given = valid_name(name or agent.name)
         self.description = description or agent.description or ""

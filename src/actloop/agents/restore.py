@@ -17,6 +17,7 @@ from actloop.tools import saving as tools
 from actloop.tools.final_answer import FinalAnswerTool
 from actloop.ui.logger import LogLevel
 from actloop.values.arguments import parameters_of
+from actloop.values.cuts import cut
 from actloop.values.plain import KIND, foreign_classes, kinds_in, read
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _check(data: Any, depth: int) -> None:
     for tool in agent.get("tools", ()):
         if not isinstance(tool, dict) or not isinstance(cast("dict[str, Any]", tool).get("name"), str):
             raise ValueError(
-                f"a saved tool is an object with a 'name' and its 'code'; got {str(cast('Any', tool))[:100]}"
+                f"a saved tool is an object with a 'name' and its 'code'; got {cut(str(cast('Any', tool)), 100)}"
             )
     for managed in agent.get("managed_agents", ()):
         _check(managed, depth + 1)
@@ -154,9 +155,9 @@ def _needs_consent(data: Mapping[str, Any], overrides: Mapping[str, Any], who: s
     if data.get("executor_type", "local") != "local" and "executor_type" not in overrides:
         yield f"run the programs{who} elsewhere than in the kernel sandbox: executor_type {data['executor_type']}"
     if data.get("workspace") and "workspace" not in overrides:
-        yield f"give the programs{who} a folder of this machine: workspace {str(data['workspace'])[:200]}"
+        yield f"give the programs{who} a folder of this machine: workspace {cut(str(data['workspace']), 200)}"
     if data.get("allow_hosts") and "allow_hosts" not in overrides:
-        yield f"let the programs{who} send requests to {', '.join(map(str, data['allow_hosts']))[:200]}"
+        yield f"let the programs{who} send requests to {cut(', '.join(map(str, data['allow_hosts'])), 200)}"
     if "managed_agents" not in overrides:
         handed = {"model": None} if "model" in overrides else {}
         for managed in data.get("managed_agents", ()):
@@ -193,7 +194,7 @@ def _model_needs(model: Mapping[str, Any]) -> Generator[str]:
         if last == "trust_remote_code" and value:
             yield f"let {name} run code that comes with a model ({place})"
         elif (isinstance(value, str) and "://" in value) or (value and set(last.split("_")) & {*_ADDRESS_NAMES}):
-            yield f"have {name} send requests, and your key, as {place}={str(value)[:100]!r} says"
+            yield f"have {name} send requests, and your key, as {place}={cut(str(value), 100)!r} says"
 
 
 def _is_own_module(home: Any) -> bool:

@@ -18,6 +18,7 @@ from actloop.errors import SandboxUnavailableError
 from actloop.executors.cloud import CloudStream
 from actloop.executors.locks import ForkSafeLock
 from actloop.executors.service import ServiceExecutor
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -250,8 +251,8 @@ def _message(content: bytes) -> str:
             fields = cast("dict[str, Any]", body)
             for found in (fields.get("message"), fields.get("error")):
                 if isinstance(found, str) and found:
-                    return found[:500]
-    return " ".join(text.split())[:500] or "no reason was given"
+                    return cut(found, 500)
+    return cut(" ".join(text.split()), 500) or "no reason was given"
 
 
 class _Account:
@@ -407,4 +408,4 @@ def _record(line: bytes) -> Iterator[tuple[str, bytes]]:
     if kind in ("stdout", "stderr"):
         yield kind, base64.b64decode(data) if record.get("encoding") == "base64" else data.encode()
     elif kind in ("truncated", "error", "restart"):
-        raise ValueError(f"the stream of the sandbox has a gap: {str(data)[:200]}")
+        raise ValueError(f"the stream of the sandbox has a gap: {cut(str(data), 200)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actloop.loop.effects import ToolRequest
 from actloop.loop.parsing import Misread, parse_reply
 from actloop.loop.source import parsed
+from actloop.values.cuts import cut
 from actloop.values.syntax import syntax_tree
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _decoded(arguments: Any) -> tuple[Any, str | None]:
             return cast("dict[str, Any]", value), None
     return (
         arguments,
-        f"The arguments are no valid JSON ({fault[:100]}). Write the whole call again, shorter if it is long.",
+        f"The arguments are no valid JSON ({cut(fault, 100)}). Write the whole call again, shorter if it is long.",
     )
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from actloop.errors import MissingExtraError
 from actloop.models.replies import bound
 from actloop.values.bodies import PACKINGS
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -128,7 +129,9 @@ def check_address(argument: str, address: object) -> None:
     except ValueError:
         is_address = False
     if not is_address:
-        raise ValueError(f"{argument} must begin with http:// or https:// and name a host; got {str(address)[:200]!r}")
+        raise ValueError(
+            f"{argument} must begin with http:// or https:// and name a host; got {cut(str(address), 200)!r}"
+        )
 
 
 def client_settings(sdk: ModuleType, asynchronous: bool, settings: dict[str, Any], direct: bool) -> dict[str, Any]:

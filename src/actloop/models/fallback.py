@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actloop.errors import AgentGenerationError, AgentInterruptedError, message_of
 from actloop.models.base import Model, ToolLike
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -38,7 +39,7 @@ class FallbackModel(Model):
         on_failure: Callable[[Model, Exception], Any] | None = None,
     ) -> None:
         if isinstance(models, Model) or not models or not all(isinstance(model, Model) for model in models):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"FallbackModel needs a list of one or more models; got {models!r}"[:300])
+            raise TypeError(cut(f"FallbackModel needs a list of one or more models; got {models!r}", 300))
         if pause < 0:
             raise ValueError(f"pause is a number of seconds, 0 or more; got {pause!r}")
         super().__init__(model_id=" | ".join(_name(model) for model in models))

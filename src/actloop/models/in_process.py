@@ -291,8 +291,8 @@ def check_images_inline(messages: list[dict[str, Any]]) -> None:
         for part in _parts(message):
             if part["type"] == "image_url" and not str(part["image_url"]["url"]).startswith("data:image/"):
                 raise AgentGenerationError(
-                    f"An image is given as an address ({str(part['image_url']['url'])[:100]}), which a model in this "
-                    "process does not fetch. Give a PIL image or the bytes of an image file."
+                    f"An image is given as an address ({cut(str(part['image_url']['url']), 100)}), which a model in "
+                    "this process does not fetch. Give a PIL image or the bytes of an image file."
                 )
 
 

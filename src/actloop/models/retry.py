@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actloop.errors import AgentGenerationError, MissingExtraError
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -187,7 +188,7 @@ def _tell(details: RetryDetails) -> None:
         "Attempt %d of %d to reach the model failed (%s); the next one follows in %.1f s.",
         details.retry_num,
         details.args[0],
-        reason if len(reason) <= 300 else reason[:300] + "...",
+        cut(reason, 300),
         details.wait_for,
     )
 

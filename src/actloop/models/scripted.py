@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from actloop.errors import AgentGenerationError
 from actloop.models.base import Model, ToolLike, as_delta, remove_content_after_stop_sequences
 from actloop.models.switch import allow_real_requests, forbid_real_requests
+from actloop.values.cuts import cut
 from actloop.values.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
 from actloop.values.usage import TokenUsage
 
@@ -110,7 +111,7 @@ class ScriptedModel(Model):
         if self.left:
             raise AssertionError(
                 f"{self.left} of {len(self._replies)} scripted replies were never asked for; "
-                f"the next would have been {str(self._replies[self._next])[:200]!r}"
+                f"the next would have been {cut(str(self._replies[self._next]), 200)!r}"
             )
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from actloop.models.base import remove_content_after_stop_sequences
 from actloop.models.in_process import Asked, InProcessModel, as_message, check_images_inline, library
 from actloop.models.secrets import without_secrets
 from actloop.models.switch import check_real_requests
+from actloop.values.cuts import cut
 from actloop.values.usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -131,6 +132,6 @@ class VLLMModel(InProcessModel):
                 return {"json": schema}
             case _:
                 raise AgentGenerationError(
-                    f"{self._where} does not know this response_format: {str(response_format)[:200]}. It takes "
+                    f"{self._where} does not know this response_format: {cut(str(response_format), 200)}. It takes "
                     "{'type': 'json_schema', 'json_schema': {'schema': ...}} and {'type': 'json_object'}."
                 )

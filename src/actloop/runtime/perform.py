@@ -12,6 +12,7 @@ from actloop.loop.effects import Answer, CallTools, CallUser, Check, Execute, Ge
 from actloop.models.overflow import overflow_of
 from actloop.runtime import calls, execution
 from actloop.tools.types import handle_agent_output_types
+from actloop.values.cuts import cut
 from actloop.values.events import Delta, Event, ModelReplied, RunFinished
 from actloop.values.messages import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, StreamedReply
 from actloop.values.usage import TokenUsage
@@ -241,5 +242,5 @@ def _refusal(run: Run, answer: Any) -> str | None:
         except Exception as error:
             return f"Check {name} failed with error: {type(error).__name__}: {message_of(error)}"
         if not accepted:
-            return run.vault.masked(f"Check {name} did not accept the answer {answer!r}")[:500]
+            return cut(run.vault.masked(f"Check {name} did not accept the answer {answer!r}"), 500)
     return None

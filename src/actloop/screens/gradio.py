@@ -9,6 +9,7 @@ from actloop.errors import MissingExtraError
 from actloop.screens.chat import pull_messages_from_step, stream_to_gradio
 from actloop.screens.sessions import Visitors
 from actloop.screens.uploads import DEFAULT_FILE_TYPES, DOCUMENTS, MEBIBYTE, RefusedUploadError, UploadFolder
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ class GradioUI:
         except ImportError as error:
             raise MissingExtraError("gradio", "gradio", "the web page of an agent") from error
         if not hasattr(agent, "copy") or not hasattr(agent, "astream"):
-            raise TypeError(f"GradioUI shows an agent; got {type(agent).__name__}: {agent!r}"[:300])
+            raise TypeError(cut(f"GradioUI shows an agent; got {type(agent).__name__}: {agent!r}", 300))
         self.agent = agent
         self.file_upload_folder = None if file_upload_folder is None else Path(file_upload_folder)
         self.reset_agent_memory = reset_agent_memory

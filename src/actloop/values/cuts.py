@@ -11,6 +11,11 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: max(length - 3, 0)]}..."
 
 
+def cut_before(text: str, length: int) -> str:
+    """The end of a text that is longer than so many characters; `...` stands for the rest."""
+    return text if len(text) <= length else f"...{text[len(text) - max(length - 3, 0) :]}"
+
+
 class Shown(reprlib.Repr):
     """Makes the beginning of a value's `repr`; never long to make. `reprlib` itself cuts in the middle.
 

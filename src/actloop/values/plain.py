@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
+from actloop.values.cuts import cut
 from actloop.values.masking import masked
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def read(value: Any, other: Callable[[dict[str, Any]], Any] | None = None, *, tr
     try:
         return _read_kind(data, partial(read, other=other, trust=trust), other, trust=trust)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{str(data)[:200]} is no saved value: {type(error).__name__}: {error}") from None
+        raise ValueError(f"{cut(str(data), 200)} is no saved value: {type(error).__name__}: {error}") from None
 
 
 def _read_kind(

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
+from actloop.values.cuts import cut
 from actloop.values.secret_forms import SHORTEST, Finder, mask_of
 from actloop.values.secret_masks import masked
 
@@ -145,7 +146,7 @@ def _mapping(secrets: Any) -> Mapping[str, Any]:
 def _checked(name: Any, given: Any) -> Secret:
     """A secret as it was given; no error shows its value."""
     if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"the name of a secret is a Python name; got {name!r}"[:200])
+        raise ValueError(cut(f"the name of a secret is a Python name; got {name!r}", 200))
     one = given if isinstance(given, Secret) else Secret(given)
     if not isinstance(one.value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the secret {name} is no text, but {type(one.value).__name__}")
@@ -154,7 +155,7 @@ def _checked(name: Any, given: Any) -> Secret:
             f"the secret {name} is shorter than {SHORTEST} characters: masking it would garble ordinary text"
         )
     if one.place not in ("tools", "sandbox"):
-        raise ValueError(f"the secret {name} is placed in 'tools' or 'sandbox', not in {one.place!r}"[:200])
+        raise ValueError(cut(f"the secret {name} is placed in 'tools' or 'sandbox', not in {one.place!r}", 200))
     if one.value.strip().lower() in mask_of(name).lower():
         raise ValueError(f"the value of the secret {name} is part of {mask_of(name)!r}, which would stand in its place")
     if one.place == "sandbox" and (keyword.iskeyword(name) or name.startswith("__") or hasattr(builtins, name)):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import ProtocolError
 from actloop.executors.files.state import Entry, shown
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,4 +73,4 @@ def read_failures(answer: Any, names: Iterable[str]) -> dict[str, str]:
         raise ProtocolError("The sandbox did not say how it took the files")
     said = cast("dict[Any, Any]", answer)
     known = set(names)
-    return {name: shown(why)[:200] for name, why in said.items() if name in known and type(why) is str}
+    return {name: cut(shown(why), 200) for name, why in said.items() if name in known and type(why) is str}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -149,7 +150,7 @@ def _fetch(deno: str, folder: Path, say: Callable[[str], None]) -> None:
             said = str(error)
         found = next((work / "deno").glob(f"npm/**/pyodide/{PYODIDE}/pyodide.asm.wasm"), None)
         if said or found is None:
-            reason = said.splitlines()[-1].strip()[:500] if said else "it is not there"
+            reason = cut(said.splitlines()[-1].strip(), 500) if said else "it is not there"
             raise SandboxUnavailableError(
                 f"Pyodide {PYODIDE} could not be fetched from the npm registry: {reason}. It is needed once: connect "
                 "this machine, or name a registry that it reaches in NPM_CONFIG_REGISTRY, or unpack the npm package "

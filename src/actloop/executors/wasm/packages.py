@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from actloop.errors import InterpreterError
 from actloop.executors.wasm import assets
+from actloop.values.cuts import cut_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -75,7 +76,7 @@ def _download(names: Sequence[str], folder: Path) -> None:
         )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-            reason = " ".join(lines)[-500:] or "pip failed"
+            reason = cut_before(" ".join(lines), 500) or "pip failed"
             raise InterpreterError(
                 f"{', '.join(names)} cannot be had for Pyodide {assets.PYODIDE}: {reason}. It takes wheels of Python "
                 f"alone and wheels for {_PLATFORM}; name another version, or the path of a wheel, in additional_imports"

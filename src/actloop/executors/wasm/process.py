@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from actloop.errors import SandboxUnavailableError
 from actloop.executors.cpu_time import cpu_time_of
 from actloop.executors.wasm import assets
+from actloop.values.cuts import cut, cut_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,7 +175,9 @@ class DenoProcess:
             left = until - time.monotonic()
             data = os.read(self._child.stderr.fileno(), 4096) if left > 0 and poll.poll(1000 * left) else b""
             if not data or len(said) > _SAID:
-                reason = said.decode(errors="replace").strip()[:1000] or ("it said nothing" if left > 0 else "too slow")
+                reason = cut(said.decode(errors="replace").strip(), 1000) or (
+                    "it said nothing" if left > 0 else "too slow"
+                )
                 raise SandboxUnavailableError(f"Pyodide did not start in Deno: {reason}")
             said += data
         return said.removesuffix(_READY).decode(errors="replace").splitlines()
@@ -249,5 +252,5 @@ def make_image(plan: Plan) -> bytes:
         check=False,
     )
     if done.returncode:
-        raise subprocess.SubprocessError(done.stderr.decode(errors="replace").strip()[-500:] or "Deno failed")
+        raise subprocess.SubprocessError(cut_before(done.stderr.decode(errors="replace").strip(), 500) or "Deno failed")
     return done.stdout

@@ -17,6 +17,7 @@ from actloop.tools.base import Tool
 from actloop.tools.foreign.schemas import description_of, tool_inputs
 from actloop.tools.foreign.space_client import SpaceClient, file_data, is_file
 from actloop.tools.schema import is_class_loaded
+from actloop.values.cuts import cut
 from actloop.values.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class SpaceTool(Tool):
             data.append(value)
         values = self.client.call(self.endpoint, data)
         if len(values) > 1 and values[0] is None and isinstance(values[1], str):
-            raise AgentToolExecutionError(f"the app gave no result; it says: {values[1][:500]}")
+            raise AgentToolExecutionError(f"the app gave no result; it says: {cut(values[1], 500)}")
         kinds = [str(entry.get("component")) for entry in self.endpoint.returns]
         kinds += [""] * (len(values) - len(kinds))
         if len(values) == 1 or (values and (kinds[0] in _MEDIA or is_file(values[0]))):
@@ -158,13 +159,13 @@ class SpaceTool(Tool):
         try:
             path = Path(text).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
-            raise AgentToolCallError(f"{self.name}: there is no file {text[:200]!r} to send to the app") from None
+            raise AgentToolCallError(f"{self.name}: there is no file {cut(text, 200)!r} to send to the app") from None
         within = [folder.resolve() for folder in folders if path.is_relative_to(folder.resolve())]
         hidden = all(any(part.startswith(".") for part in path.relative_to(folder).parts) for folder in within)
         if not within or hidden:
             raise AgentToolCallError(
-                f"{self.name}: {text[:200]!r} may not be sent to the app: files come from the working folder or from "
-                "file_folders of the tool, and hidden ones are never sent"
+                f"{self.name}: {cut(text, 200)!r} may not be sent to the app: files come from the working folder or "
+                "from file_folders of the tool, and hidden ones are never sent"
             )
         try:
             # Opened without following a link and without waiting for a pipe, and then read as what was opened.
@@ -172,9 +173,9 @@ class SpaceTool(Tool):
             with open(handle, "rb") as file:
                 content = file.read(_LARGEST_UPLOAD + 1) if path.is_file() else None
         except OSError as error:
-            raise AgentToolCallError(f"{self.name}: {text[:200]!r} cannot be read: {error.strerror}") from None
+            raise AgentToolCallError(f"{self.name}: {cut(text, 200)!r} cannot be read: {error.strerror}") from None
         if content is None or len(content) > _LARGEST_UPLOAD:
-            raise AgentToolCallError(f"{self.name}: {text[:200]!r} is no file of at most {_LARGEST_UPLOAD:,} bytes")
+            raise AgentToolCallError(f"{self.name}: {cut(text, 200)!r} is no file of at most {_LARGEST_UPLOAD:,} bytes")
         return self.client.upload(content, path.name)
 
     def _value(self, value: Any, component: str) -> Any:
