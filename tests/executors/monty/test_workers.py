@@ -127,7 +127,17 @@ def test_a_worker_that_has_grown_is_not_kept(open_driver: Callable[..., Driver])
     assert driver.value("kept = [str(n) for n in range(500_000)]\nlen(kept)") == 500_000
     driver.session.close()
     assert eventually(lambda: not lives(worker))
+    assert eventually(lambda: len(ready()) == KEPT)
     assert open_driver().value("1") == 1
+
+
+@on_linux
+def test_a_worker_that_was_killed_is_replaced_before_it_is_asked_for(open_driver: Callable[..., Driver]) -> None:
+    driver, worker = with_worker(open_driver, SandboxLimits(wall=0.5))
+    assert failed(driver, LOOP).kind == "TimeoutError"
+    assert eventually(lambda: not lives(worker))
+    assert eventually(lambda: len(ready()) == KEPT)
+    assert worker not in ready()
 
 
 @on_linux

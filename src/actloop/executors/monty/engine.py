@@ -190,5 +190,6 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 @atexit.register
 def _end_all() -> None:
     """A thread that is inside of a worker when the interpreter ends would come back to one that is gone."""
+    WORKERS.close()
     for engine in list(_engines):
         engine.close(kill=True)

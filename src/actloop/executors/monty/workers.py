@@ -6,7 +6,6 @@ second in which nobody wanted them. While there are sessions side by side, the n
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
@@ -137,7 +136,7 @@ class Workers:
         return found
 
     def give_back(self, checkout: Checkout) -> None:
-        """Take a worker back from its session; it is ready for another one, or ends."""
+        """Take a worker back from its session; it is ready for another one, or ends and is replaced."""
         with self._changed:
             self._lent.discard(checkout)
         if len(self._ready) < MOST and not self._closed and checkout.works and _memory(checkout) <= GROWN:
@@ -146,10 +145,13 @@ class Workers:
                 with self._changed:
                     if len(self._ready) < MOST and not self._closed:
                         self._ready.append(_Ready(checkout))
-                        self._changed.notify_all()
                         self._keep()
                         return
         checkout.close()
+        with self._changed:
+            if not self._ready and not self._coming and not self._closed:
+                self._wanted = checkout.bounds
+                self._keep()
 
     def lent(self) -> list[Checkout]:
         """Those that sessions have now."""
@@ -248,6 +250,5 @@ def _memory(checkout: Checkout) -> int:
 
 
 WORKERS = Workers()
-atexit.register(WORKERS.close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=WORKERS.after_fork)
