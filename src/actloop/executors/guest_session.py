@@ -6,15 +6,15 @@ import os
 import signal
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actloop import guest
 from actloop.errors import InterpreterError, ProtocolError
-from actloop.executors import guest_snapshots
+from actloop.executors import guest_files, guest_snapshots
 from actloop.executors.files.state import off_loop
 from actloop.executors.forks import forked
 from actloop.executors.guest_clock import GRACE, SnippetClock
+from actloop.executors.guest_interrupt import SnippetInterrupt
 from actloop.executors.guest_stream import GuestStream
 from actloop.executors.protocol import HostProtocol, Ready, Told
 from actloop.executors.session import LOST, Call, Finished, GuestFailure, Printed, SandboxLimits, Session
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from actloop.executors.session import RemoteTool, Snapshot, Waiter
     from actloop.executors.workspace import FileChanges
     from actloop.values.events import NetworkRequested
-
-INTERRUPT_GRACE = 2.0
-"""Seconds that a snippet may take to end after the user's interrupt."""
 
 STOP_GRACE = 0.5
 """Seconds that a snippet may take to end after its answer was given."""
@@ -68,9 +65,7 @@ class GuestSession(Session):
         self._closed = False
         self._owner = os.getpid()
         self._stopped = self._killed = False
-        self._snippet = 0
-        self._timer: threading.Timer | None = None
-        self._interrupted = False
+        self._interrupt = SnippetInterrupt(process, self._protocol, self._lock)
         self._paused = False
         self.exchange: Exchange | None = None
         """Moves the files of a workspace, if the guest has a copy of one."""
@@ -111,8 +106,8 @@ class GuestSession(Session):
             if not self._alive:
                 raise InterpreterError("The sandbox is closed; open a new session.")
             frame = self._protocol.run(code)
-            self._snippet += 1
-            self._stopped = self._interrupted = self._killed = False
+            self._stopped = self._killed = False
+            self._interrupt.start()
             self._clock.start()
         await self._send(frame, waiter)
 
@@ -141,39 +136,15 @@ class GuestSession(Session):
         await self._send(frame, waiter)
 
     async def give_files(self, waiter: Waiter, *, first: bool = False) -> None:
-        """Give the guest what is new in the workspace. Only the first time, what cannot be given is an error.
-
-        Raises:
-            InterpreterError: The guest has died.
-            UnsupportedError: The files cannot be given.
-            ProtocolError: The guest answered something that makes no sense.
-        """
+        """Give the guest what is new in the workspace, as `guest_files.give`."""
         assert self.exchange is not None
-        try:
-            await self.exchange.give(waiter, partial(self._ask_files, waiter), first=first)
-        except (InterpreterError, ProtocolError) as error:
-            if first:
-                raise
-            if isinstance(error, ProtocolError):
-                self.close()
-            self.exchange.note(error.message)
+        await guest_files.give(self, self.exchange, waiter, first=first)
 
     async def take_files(self, waiter: Waiter, masked: Callable[[str], str] | None = None) -> FileChanges | None:
         """As in `Session`."""
         if self.exchange is None or not self._alive:
             return None
-        self.exchange.masked = masked or str
-        try:
-            return await self.exchange.take(waiter, partial(self._ask_files, waiter))
-        except ProtocolError as error:
-            self.close()
-            self.exchange.note(f"{error.message}, so it was ended")
-        except InterpreterError as error:
-            self.exchange.note(error.message)
-        return self.exchange.notes()
-
-    async def _ask_files(self, waiter: Waiter, what: str, **details: Any) -> Any:
-        return await self.ask(what, waiter, **details)
+        return await guest_files.take(self, self.exchange, waiter, masked)
 
     async def read(self, waiter: Waiter) -> dict[str, Any]:
         """The guest's variables: what cannot be encoded as `guest.Opaque`; tools and modules are left out."""
@@ -239,12 +210,8 @@ class GuestSession(Session):
     def interrupt(self) -> None:
         """As in `Session`."""
         with self._lock:
-            if not self._alive or self._protocol.state != "running":
-                return
-            self._interrupted = True
-            self._process.signal(signal.SIGINT)
-            if self._timer is None:
-                self._after(INTERRUPT_GRACE / 2, self._insist, self._snippet)
+            if self._alive:
+                self._interrupt.ask()
 
     def observe(self, observer: Callable[[NetworkRequested], None]) -> None:
         """As in `Session`."""
@@ -265,26 +232,6 @@ class GuestSession(Session):
     def _proxy(self) -> SessionProxy | None:
         return getattr(self._process, "proxy", None)
 
-    def _after(self, seconds: float, act: Callable[[int], None], snippet: int) -> None:
-        self._timer = threading.Timer(seconds, act, (snippet,))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _insist(self, snippet: int) -> None:
-        """Interrupt once more: a guest that had not begun yet did not hear the first."""
-        with self._lock:
-            if self._is_running(snippet):
-                self._process.signal(signal.SIGINT)
-                self._after(INTERRUPT_GRACE / 2, self._kill_if_running, snippet)
-
-    def _kill_if_running(self, snippet: int) -> None:
-        with self._lock:
-            if self._is_running(snippet):
-                self._process.kill()
-
-    def _is_running(self, snippet: int) -> bool:
-        return self._alive and self._snippet == snippet and self._protocol.state == "running"
-
     def close(self) -> None:
         """As in `Session`."""
         if self._owner != os.getpid():  # a fork has only descriptors of it, and the lock may be held for ever
@@ -296,7 +243,7 @@ class GuestSession(Session):
             return
         with self._lock:
             self._alive = False
-            self._cancel_timer()
+            self._interrupt.end()
             if self._closed:
                 return
             self._process.close()
@@ -330,7 +277,7 @@ class GuestSession(Session):
             return self._died()
         if isinstance(event, Finished):
             with self._lock:
-                self._cancel_timer()
+                self._interrupt.end()
                 self._pause()
             return self._judge(event)
         assert isinstance(event, Call | Printed)
@@ -398,7 +345,7 @@ class GuestSession(Session):
             return self._lost_after_answer()
         if self._clock.ended:
             return self._lost("TimeoutError", f"{self._clock.overran} and was killed.", guest.TOO_SLOW)
-        if self._interrupted:
+        if self._interrupt.is_asked:
             return self._lost(
                 "KeyboardInterrupt", "The code was interrupted by the user and did not end, so it was killed."
             )
@@ -419,11 +366,6 @@ class GuestSession(Session):
     def _lost_after_answer(self) -> Finished:
         """The answer was given before the guest died: that the variables are gone is all that is left to say."""
         return self._lost("SandboxCrash", "The sandbox ended after the answer was given.")
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # ---- sending
 
