@@ -11,6 +11,7 @@ from actloop.executors.fallback_session import FallbackSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from actloop.executors.session import Session, Snapshot, Waiter
 
@@ -137,6 +138,14 @@ class FallbackExecutor(SessionExecutor):
         """Print a line where there is a logger."""
         if self.logger is not None:
             self.logger.log(text, level="info", markup=False)
+
+    def fork(self) -> Self:
+        """As in `SessionExecutor`; what programs defined can be defined again where the fork goes on, too."""
+        with self._lock:
+            other = super().fork()
+            if isinstance(self._session, FallbackSession) and isinstance(other._session, FallbackSession):
+                other._session.learn_from(self._session)
+        return other
 
     def _set_apart(self) -> None:
         """As in `SessionExecutor`."""

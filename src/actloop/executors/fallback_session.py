@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from actloop.errors import AgentError, InterpreterError
@@ -142,10 +143,14 @@ class FallbackSession(Session):
         inner = await self._session.fork(waiter, without=without)
         other = FallbackSession(self._owner, self._place, inner)
         other._tools = self._tools.copy()
-        other._definitions = self._definitions.copy()
+        other.learn_from(self)
         other._definitions.forget(without)
-        other._note, other._reason, other._slow = self._note, self._reason, self._slow
         return other
+
+    def learn_from(self, other: FallbackSession) -> None:
+        """Know what a session knows whose variables this one has copies of: what its programs defined, and lack."""
+        self._definitions = other._definitions.copy()
+        self._note, self._reason, self._slow = other._note, other._reason, other._slow
 
     async def take_files(self, waiter: Waiter, masked: Callable[[str], str] | None = None) -> FileChanges | None:
         """As in `Session`."""
@@ -172,7 +177,7 @@ class FallbackSession(Session):
         self._code, self._checkpoint = code, None
         self._touched = self._stopped = False
         if self._can_move:
-            reason = self._reason or self._executor.lacks(code, self._elsewhere)
+            reason = self._reason or await waiter.compute(self._executor.lacks, code, self._elsewhere)
             if reason:
                 await self._try_to_move(waiter, reason)
         if self._can_move and not self._slow:
@@ -191,29 +196,30 @@ class FallbackSession(Session):
             if not isinstance(event, Finished):
                 self._touched = True
                 return event
-            if not (reason := self._lacked(event.failure)):
-                return self._ended(event)
+            if not (reason := await self._lacked(waiter, event.failure)):
+                return await self._ended(waiter, event)
             untouched = not self._touched and self._checkpoint is not None
             if not untouched:
-                return self._ended(event, reason)
+                return await self._ended(waiter, event, reason)
             if not await self._try_to_move(waiter, reason):
-                return self._ended(event)
+                return await self._ended(waiter, event)
             await self._session.start(self._code, waiter)
             if self._note:
                 self._touched = True
                 return Printed(self._note)
 
-    def _lacked(self, failure: GuestFailure | None) -> str:
+    async def _lacked(self, waiter: Waiter, failure: GuestFailure | None) -> str:
         if failure is None or failure.lost or not self._can_move:
             return ""
-        return self._executor.lacked(failure, self._code, self._elsewhere)
+        return await waiter.compute(self._executor.lacked, failure, self._code, self._elsewhere)
 
-    def _ended(self, event: Finished, reason: str = "") -> Finished:
+    async def _ended(self, waiter: Waiter, event: Finished, reason: str = "") -> Finished:
         logs, self._note = self._note + event.logs, ""
         failure = event.failure
         self._checkpoint = None
         if self._can_move:
-            self._definitions.learn(self._code, ended=failure is None and not self._stopped)
+            ended = failure is None and not self._stopped
+            await waiter.compute(partial(self._definitions.learn, ended=ended), self._code)
         if failure is not None and reason:
             self._reason = reason
             hint = (

@@ -22,6 +22,15 @@ def test_the_end_of_a_fork_leaves_the_executors_of_its_origin_alone() -> None:
         assert (executor("x").output, first("y").output) == (1, 2)
 
 
+def test_a_forked_executor_moves_on_its_own_with_what_was_defined() -> None:
+    with FallbackExecutor([MontyExecutor(), LocalPythonExecutor()]) as executor:
+        executor("x = [1]\ndef total():\n    return sum(x)")
+        with executor.fork() as other:
+            assert other("import statistics\nx.append(3)\n[statistics.mean(x), total()]").output == [2, 4]
+            kinds = [one.snapshot().kind for one in (executor, other)]
+        assert (kinds, executor("total()").output) == (["monty", "local"], 1)
+
+
 def test_a_forked_session_moves_on_its_own_with_what_was_defined() -> None:
     with FallbackExecutor([MontyExecutor(), LocalPythonExecutor()]) as executor:
         driver = Driver(run_now(executor.open_session(WAITER)))
