@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.frameworks import framework
@@ -30,6 +31,9 @@ THEIRS = {"local": "LocalPythonExecutor", "wasm": "WasmExecutor", "docker": "Doc
 IMAGE = "ACTLOOP_BENCH_IMAGE"
 """Environment variable with the image that containers are measured with; by default the one that tests make."""
 
+_PAUSE = 0.02
+"""Seconds between two sessions of which one follows the other."""
+
 _LONGEST_REASON = 40
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """What programs such as Deno colour their messages with."""
@@ -44,6 +48,7 @@ GOALS = {
 FIGURES = (
     ("cold", "first session and its first snippet", "ms"),
     ("session", "further session and its first snippet", "ms"),
+    ("again", "session after one that was closed, and its first snippet", "ms"),
     ("snippet", "round trip of a snippet", "ms"),
     ("call", "round trip of a tool call from a snippet", "ms"),
     ("memory", "memory of a session", "MiB"),
@@ -145,11 +150,13 @@ def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str
         session = median_seconds(open_one, sessions, warm_up=0)
         after = _processes(first)
         memory = (_memory(after) - held) / sessions if after - before else 0.0
+        again = _one_after_another(make, sessions)
         calls = f"for number in range({times}):\n    same(number)"
         call = median_seconds(lambda: first(calls), 5) / times
         return _snapshots(first, open_one(), times) | {
             "cold": cold * MILLI,
             "session": session * MILLI,
+            "again": again * MILLI,
             "snippet": median_seconds(lambda: first("1"), times, warm_up=5) * MILLI,
             "call": call * MILLI,
             "memory": memory / MIB,
@@ -158,6 +165,21 @@ def _measured(make: Callable[[], Any], *, sessions: int, times: int) -> dict[str
         for executor in opened:
             if hasattr(executor, "cleanup"):
                 executor.cleanup()
+
+
+def _one_after_another(make: Callable[[], Any], sessions: int) -> float:
+    """Seconds until a session has run its first snippet, when the one before was closed a moment ago."""
+    seconds: list[float] = []
+    for _ in range(sessions):
+        start = time.perf_counter()
+        executor = make()
+        executor.send_tools({"same": _same})
+        executor("1")
+        seconds.append(time.perf_counter() - start)
+        if hasattr(executor, "cleanup"):
+            executor.cleanup()
+        time.sleep(_PAUSE)
+    return median(seconds)
 
 
 def _snapshots(first: Any, other: Any, times: int) -> dict[str, Figure]:
