@@ -11,11 +11,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actloop.executors import bundle
 from actloop.executors.guest_session import GuestSession
 from actloop.executors.session import SandboxLimits
 from actloop.executors.stream import KeeperProcess
 from actloop.executors.waiting import BlockingWaiter, run_now
-from actloop.guest import BASE_BUILTIN_MODULES, bundle
+from actloop.guest import BASE_BUILTIN_MODULES
 
 if TYPE_CHECKING:
     import socket

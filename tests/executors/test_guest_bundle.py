@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actloop import guest
-from actloop.guest import Unpacker, bundle, pack
+from actloop.executors import bundle
+from actloop.guest import Unpacker, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -114,14 +115,14 @@ def test_the_file_shows_no_frame_of_its_own(single: Guest) -> None:
 
 def test_the_file_is_the_same_in_every_process() -> None:
     for seed in ("1", "2"):
-        program = "import sys; from actloop.guest.bundle import source; sys.stdout.write(source())"
+        program = "import sys; from actloop.executors.bundle import source; sys.stdout.write(source())"
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "1"}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment)
         assert done.stdout.decode() == bundle.source()
 
 
 def test_the_file_holds_every_module() -> None:
-    assert sorted(bundle.MODULES) == sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "bundle"})
+    assert sorted(bundle.MODULES) == sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__"})
 
 
 def test_no_name_of_the_file_is_defined_twice() -> None:
@@ -169,7 +170,7 @@ def test_the_host_loads_the_codec_only() -> None:
     )
     loaded = {name for name in done.stdout.split() if name.startswith("guest.")}
     assert "guest.framing" in loaded
-    assert not loaded & {f"guest.{part}" for part in ("session", "channel", "streams", "tools", "hints", "bundle")}
+    assert not loaded & {f"guest.{part}" for part in ("session", "channel", "streams", "tools", "hints")}
 
 
 def test_every_public_name_is_there() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import actloop
+from actloop.executors import bundle
 from actloop.values.syntax import source_of, syntax_tree
 
 
@@ -57,6 +59,17 @@ def test_what_is_no_python_is_refused_as_ever() -> None:
     with pytest.raises((ValueError, SyntaxError), match="null"):
         syntax_tree("x = '\0'")
     assert source_of(Finalised).startswith("class Finalised")
+
+
+def test_nothing_else_on_the_host_parses() -> None:
+    """Modules of the guest are alone in their process."""
+    package = Path(actloop.__file__).parent
+    of_guests = {package / "guest" / f"{name}.py" for name in bundle.MODULES}
+    for path in {*package.rglob("*.py")} - of_guests - {package / "values" / "syntax.py"}:
+        used = {
+            ast.unparse(node) for node in ast.walk(ast.parse(path.read_text("utf-8"))) if type(node) is ast.Attribute
+        }
+        assert not used & {"ast.parse", "inspect.getsource"}, path
 
 
 LONG = "".join(f"def f{number}(a, b=[1, 2]):\n    return [a, {{'b': {number}}}]\n\n\n" for number in range(1500))

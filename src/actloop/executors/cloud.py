@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actloop.errors import SandboxUnavailableError
+from actloop.executors import bundle
 from actloop.executors.packages import packages_of as packages_of
-from actloop.guest import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError
+from actloop.executors import bundle
 from actloop.executors.containers import address, calls, images, options
 from actloop.executors.containers.engine import OWNER, engine_at, owner
 from actloop.executors.reaper import REAPER
@@ -18,7 +19,6 @@ from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.stream import KeeperProcess
 from actloop.executors.warm import WarmPool
-from actloop.guest import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

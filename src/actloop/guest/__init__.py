@@ -1,7 +1,7 @@
 """The program that runs model-written code in a sandbox, and the protocol it speaks.
 
 It needs nothing but the standard library and imports nothing else of actloop, so it can run in any sandbox: on this
-machine as this package, elsewhere as the one file that `bundle.source` makes of it. From the bottom up:
+machine as this package, elsewhere as the one file that `executors.bundle` makes of it. From the bottom up:
 
 - `wire`, `values`: what both ends agree on;
 - `encode`, `decode` with their helpers: the value codec, and `framing`: messages as bytes; all without I/O, shared

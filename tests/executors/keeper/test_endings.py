@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from tests.waiting import eventually, lives
 
+from actloop.executors import bundle
 from actloop.executors.reaper import REAPER, Reaper
-from actloop.guest import bundle
 
 from ..driving import Driver
 from ..keepers import guest_of, keeper_stream, kept

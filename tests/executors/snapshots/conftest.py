@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actloop.executors import bundle
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.session import Snapshot
-from actloop.guest import bundle
 
 from .kit import BundleExecutor
 

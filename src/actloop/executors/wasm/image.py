@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actloop.executors import bundle
 from actloop.executors.wasm import assets
 from actloop.executors.wasm.process import HERE, Plan, make_image
 from actloop.executors.wasm.zones import zones
-from actloop.guest import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actloop import guest
+from actloop.values.syntax import syntax_tree
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,8 +67,8 @@ def source() -> str:
     type_imports: set[str] = set()
     parts: list[str] = []
     for name in MODULES:
-        lines = Path(__file__).with_name(f"{name}.py").read_text("utf-8").splitlines()
-        for node in reversed(ast.parse("\n".join(lines)).body):
+        lines = Path(guest.__file__).with_name(f"{name}.py").read_text("utf-8").splitlines()
+        for node in reversed(syntax_tree("\n".join(lines)).body):
             match node:
                 case ast.Import() | ast.ImportFrom():
                     imports |= _imports(node)
