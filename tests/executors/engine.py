@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -32,6 +33,9 @@ NAME = "localhost/actloop-test"
 
 PACKAGES = ("numpy", "pandas", "pillow", "pip", "python-dateutil", "six", "tzdata")
 """What the image holds besides Python, as far as it is installed here."""
+
+_START = 60
+"""Seconds that an engine may take to start."""
 
 _OLD = 24 * 3600
 """Seconds after which an image that is not of these tests any more is removed."""
@@ -66,6 +70,13 @@ _DOCKERD_OPTIONS = (
     *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs", "--log-level=error"),
 )
 """Of the Docker that is started here: it leaves the network of this machine alone, and needs no systemd."""
+
+_APART = (
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *("sh", "-c", 'mkdir data && mount -t tmpfs -o size=2g tmpfs data && "$@" & wait $!', "sh"),
+)
+"""How Docker is started: with processes and mounts of its own, which go with it however it ends, and with images in
+memory, so that its driver works wherever temporary files lie."""
 
 ENGINES = ("given",) if os.environ.get("ACTLOOP_TEST_ENGINE") else ("podman", "docker")
 """The engines that tests are held against: one that runs already, or those that are started and ended here."""
@@ -117,7 +128,7 @@ def _podman() -> str:
     (own.path / "containers.conf").write_text(_PODMAN_CONFIG)
     address = f"unix://{own.path / 'podman.sock'}"
     environment = {**os.environ, "CONTAINERS_CONF": str(own.path / "containers.conf")}
-    return _started([podman, "system", "service", "--time=0", address], address, own, environment, 20)
+    return _started([podman, "system", "service", "--time=0", address], address, own, signal.SIGTERM, environment)
 
 
 def _dockerd() -> str:
@@ -135,7 +146,7 @@ def _dockerd() -> str:
     name = own.path.name.replace(".", "-")
     options += [f"--containerd-namespace={name}", f"--containerd-plugins-namespace={name}-plugins"]
     try:
-        url = _started([dockerd, *options, f"--host={address}"], address, own, None, 60)
+        url = _started([*_APART, dockerd, *options, f"--host={address}"], address, own, signal.SIGKILL)
         _check_runs(url)
     except RuntimeError as error:
         raise RuntimeError(f"docker has no engine: {error}") from error
@@ -161,13 +172,28 @@ def _check_runs(url: str) -> None:
         client.close()
 
 
-def _started(command: list[str], address: str, own: TemporaryFolder, environment: Any, within: float) -> str:
+def _started(
+    command: list[str],
+    address: str,
+    own: TemporaryFolder,
+    ends: signal.Signals,
+    environment: dict[str, str] | None = None,
+) -> str:
     """The address of an engine that is started in a folder of its own, and ends with the tests.
 
+    Args:
+        command: Starts it.
+        address: Where it then answers.
+        own: Where it runs.
+        ends: What ends it.
+        environment: Its variables; by default, those of this process.
+
     Raises:
-        RuntimeError: It does not start within so many seconds.
+        RuntimeError: It does not start.
     """
-    tied = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []  # ends with tests that are killed
+    tied = (
+        ["setpriv", "--pdeathsig", ends.name[3:]] if shutil.which("setpriv") else []
+    )  # ends with tests that are killed
     with (own.path / "log").open("wb") as log:
         service = subprocess.Popen(
             [*tied, *command],
@@ -180,7 +206,7 @@ def _started(command: list[str], address: str, own: TemporaryFolder, environment
 
     def end() -> None:
         REAPER.flush(10)
-        service.terminate()
+        service.send_signal(ends)
         try:
             service.wait(30)
         except subprocess.TimeoutExpired:
@@ -189,11 +215,11 @@ def _started(command: list[str], address: str, own: TemporaryFolder, environment
         own.close()
 
     atexit.register(end)
-    until = time.monotonic() + within
+    until = time.monotonic() + _START
     while why_closed(address):
         if service.poll() is not None or time.monotonic() > until:
             said = (own.path / "log").read_text(errors="replace")[-500:]
-            raise RuntimeError(f"{Path(command[0]).name} does not start: {said}")
+            raise RuntimeError(f"it does not start: {said}")
         time.sleep(0.02)
     return address
 
