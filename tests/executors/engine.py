@@ -133,9 +133,10 @@ def _podman() -> str:
 
 def _dockerd() -> str:
     """A Docker of its own, beside one that may run here: with its own folders, and its own names in a containerd."""
-    dockerd = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if dockerd is None or sys.platform != "linux":
-        raise RuntimeError("docker has no engine: dockerd is not installed (scripts/get_engines.sh)")
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    for program in ("dockerd", "unshare"):
+        if sys.platform != "linux" or shutil.which(program, path=path) is None:
+            raise RuntimeError(f"docker has no engine: {program} is not installed (scripts/get_engines.sh)")
     if os.geteuid():
         raise RuntimeError("docker has no engine: only root can start one beside others")
     own = TemporaryFolder("dockerd")
@@ -143,10 +144,10 @@ def _dockerd() -> str:
     address = f"unix://{own.path / 'docker.sock'}"
     places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid", "config-file": "daemon.json"}
     options = [*_DOCKERD_OPTIONS, *(f"--{option}={own.path / name}" for option, name in places.items())]
-    name = own.path.name.replace(".", "-")
-    options += [f"--containerd-namespace={name}", f"--containerd-plugins-namespace={name}-plugins"]
+    options += [f"--containerd-{kind}namespace=actloop-{kind}{os.getpid()}" for kind in ("", "plugins-")]
+    command = [*_APART, "dockerd", *options, f"--host={address}"]
     try:
-        url = _started([*_APART, dockerd, *options, f"--host={address}"], address, own, signal.SIGKILL)
+        url = _started(command, address, own, signal.SIGKILL, {**os.environ, "PATH": path})
         _check_runs(url)
     except RuntimeError as error:
         raise RuntimeError(f"docker has no engine: {error}") from error

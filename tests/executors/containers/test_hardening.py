@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actloop import InterpreterError
-from actloop.executors.containers import calls
+from actloop.executors.containers import calls, options
 from actloop.executors.containers.engine import Engine, owner
 from actloop.executors.kernel.seccomp import ALLOW, ARCHITECTURES, ERRNO, decide
 from actloop.executors.kernel.syscalls import NUMBERS
@@ -65,6 +65,12 @@ def test_a_container_is_closed_on_every_side(everything: DockerExecutor, engine:
 def test_what_a_program_cannot_do(everything: DockerExecutor, program: str, reason: str) -> None:
     message = failing(everything, program)
     assert any(part in message for part in reason.split("|")), message
+
+
+@needs_engine
+def test_files_of_programs_are_counted_where_the_engine_can(everything: DockerExecutor, engine: Engine) -> None:
+    most = everything("import os; os.statvfs('/tmp').f_files").output
+    assert most == options.MOST_FILES or engine.is_podman
 
 
 @needs_engine
