@@ -51,7 +51,7 @@ def make(engine: Engine, image: str) -> Iterator[Callable[..., DockerExecutor]]:
     yield new
     for executor in made:
         executor.cleanup()
-    assert REAPER.flush(20)
+    assert REAPER.flush(60)
     for name in {executor.image_name for executor in made} - {image}:
         with contextlib.suppress(api_errors()):
             engine.api.remove_image(name, force=True)

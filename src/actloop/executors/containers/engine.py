@@ -31,7 +31,7 @@ OWNER = "actloop.owner"
 """Label of containers: the process that they belong to."""
 
 _TIMEOUT = 120
-_REMOVAL = 20
+_REMOVAL = 60
 """Seconds that the removal of a container may take that the engine has begun already."""
 
 _CONFLICT = 409
