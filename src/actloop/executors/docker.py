@@ -19,6 +19,7 @@ from actloop.executors.remote import RemotePythonExecutor
 from actloop.executors.session import SandboxLimits
 from actloop.executors.stream import KeeperProcess
 from actloop.executors.warm import WarmPool
+from actloop.values.cuts import cut_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -250,7 +251,9 @@ class DockerExecutor(RemotePythonExecutor):
                 stream.write(bundle.boot(keep))
             if not stream.first(START):
                 said = stream.said.decode(errors="replace").strip()
-                raise SandboxUnavailableError(f"The image {self.image_name!r} cannot run programs: {said[-1000:]}")
+                raise SandboxUnavailableError(
+                    f"The image {self.image_name!r} cannot run programs: {cut_before(said, 1000)}"
+                )
             return ContainerProcess(self._engine, container, stream, self.new_proxy())
         except BaseException:
             stream.close()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import subprocess
 import sys
 
 import pytest
+from tests.waiting import ends, watched
 
-pytestmark = [
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a worker that its host ended"),
-]
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux tells a worker that its host ended"
+)
 
 _HOST = """
 import os, sys, threading, time
@@ -35,23 +33,9 @@ executor(sys.argv[2])
 def test_a_busy_worker_ends_with_a_host_that_is_killed(kind: str, code: str) -> None:
     with subprocess.Popen([sys.executable, "-c", _HOST, kind, code], stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
-        fork = os.pidfd_open(int(host.stdout.readline())) if kind == "forked" else -1
-        worker = os.pidfd_open(int(host.stdout.readline()))
-        try:
-            assert not _ends(worker, 0)
+        pids = [int(host.stdout.readline()) for _ in (("fork", "worker") if kind == "forked" else ("worker",))]
+        with watched(*pids) as (*forks, worker):
+            assert not ends(worker, 0)
             host.kill()
-            assert _ends(worker, 60)
-            if fork >= 0:
-                assert not _ends(fork, 0)
-        finally:
-            for process in (worker, fork):
-                if process >= 0:
-                    if not _ends(process, 0):
-                        signal.pidfd_send_signal(process, signal.SIGKILL)
-                    os.close(process)
-
-
-def _ends(process: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+            assert ends(worker)
+            assert not any(ends(fork, 0) for fork in forks)

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.driving import WAITER, Driver
@@ -14,7 +14,7 @@ from tests.executors.monty.helpers import failed, twice, with_worker
 
 from actloop.errors import InterpreterError
 from actloop.executors.session import Call, Finished, Printed, SandboxLimits, Snapshot
-from actloop.executors.waiting import run_now
+from actloop.executors.waiting import BlockingWaiter, run_now
 from actloop.guest import Record
 
 if TYPE_CHECKING:
@@ -115,6 +115,34 @@ def test_an_interrupt_is_heard_where_a_program_sleeps_or_calls(code: str, open_d
     assert event.failure is not None
     assert (event.failure.kind, event.failure.lost) == ("KeyboardInterrupt", False)
     assert driver.value("kept") == 1
+
+
+def test_an_interrupt_is_heard_where_a_program_is_still_read(open_driver: Callable[..., Driver]) -> None:
+    driver = open_driver()
+    refusals: list[str] = []
+
+    class Meanwhile(BlockingWaiter):
+        async def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+            for act in (
+                driver.session.interrupt,
+                lambda: run_now(driver.session.start("2", WAITER)),
+                lambda: driver.define(x=1),
+            ):
+                try:
+                    act()
+                except InterpreterError as error:
+                    refusals.append(str(error))
+            return await super().compute(function, *arguments)
+
+    run_now(driver.session.start("import time\ntime.sleep(600)", Meanwhile()))
+    event = driver.finish()
+    assert event.failure is not None
+    assert (event.failure.kind, event.failure.lost) == ("KeyboardInterrupt", False)
+    assert refusals == [
+        "The sandbox cannot start a program now: another program runs",
+        "The sandbox cannot take variables now: another program runs",
+    ]
+    assert driver.value("1") == 1
 
 
 def test_a_worker_that_is_killed_is_lost_and_replaced(open_driver: Callable[..., Driver]) -> None:

@@ -21,6 +21,7 @@ from actloop.executors.containers import address
 from actloop.executors.locks import ForkSafeLock
 from actloop.executors.reaper import REAPER
 from actloop.executors.stream import SocketStream
+from actloop.values.cuts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -171,7 +172,7 @@ class Engine:
             reason = address.why_closed(self.address) or f"the engine at {self.address} does not answer: {error}"
         else:
             reason = str(cast("object", explanation))
-        return SandboxUnavailableError(f"No container can be started: {reason[:1000]}")
+        return SandboxUnavailableError(f"No container can be started: {cut(reason, 1000)}")
 
     def answers(self) -> bool:
         """Whether it still answers."""

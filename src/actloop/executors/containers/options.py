@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actloop.values.cuts import cut
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -142,7 +144,7 @@ def refuse_unsafe(options: Mapping[str, Any]) -> None:
         ValueError: There are some; the message names them.
     """
     bad = [
-        f"{name}={value!r}"[:80]
+        cut(f"{name}={value!r}", 80)
         for name, value in options.items()
         if name not in HARMLESS and (name not in _CHECKED or _CHECKED[name](value))
     ]

@@ -68,7 +68,7 @@ class MontySession(Session):
         self._feeds: dict[str, tuple[str, str]] = {}
         self._running: Running | None = None
         self._refusal: GuestFailure | None = None
-        self._asking = self._timed_out = False
+        self._asking = self._timed_out = self._cut = False
         self._steps = 0
         self._logs: list[str] = []
         self._timer: threading.Timer | None = None
@@ -199,10 +199,7 @@ class MontySession(Session):
             InterpreterError: It could not be done; the session is lost then, unless it is not `deadly`.
         """
         with self._lock:
-            if not self._alive:
-                raise InterpreterError("The sandbox is closed; open a new session.")
-            if self._running is not None or self._refusal is not None or self._asking:
-                raise InterpreterError(f"The sandbox cannot {what} now: a program runs")
+            self._check_free(what)
             self._asking = True
         self._engine.do(job)
         try:
@@ -239,31 +236,35 @@ class MontySession(Session):
 
     # ---- a program
 
-    async def start(self, code: str, waiter: Waiter) -> None:  # noqa: ARG002
+    async def start(self, code: str, waiter: Waiter) -> None:
         """As in `Session`."""
         with self._lock:
-            if not self._alive:
-                raise InterpreterError("The sandbox is closed; open a new session.")
-            if self._running is not None or self._refusal is not None or self._asking:
-                raise InterpreterError("The sandbox cannot start a program now: another one runs")
+            self._check_free("start a program")
             self._steps += 1
             self._logs = []
             self._timed_out = False
-            self._refusal = self._read_program(code)
-
-    def _read_program(self, code: str) -> GuestFailure | None:
-        """Start a program, unless it is none, or one that Monty would run otherwise than it says."""
+            self._asking = True  # nothing else may begin while the program is read
+            self._cut = False
         name = failures.step(self._steps)
-        if len(code) > self._limits.value:
-            return failures.of_syntax(SyntaxError("the program is too large"), "", name)
         try:
-            program = read_program(code)
-        except SyntaxError as error:
-            return failures.of_syntax(error, code, name)
-        if (refused := lacks.unkept(program.tree)) is not None:
-            return failures.of_refusal(refused[1], refused[0], program, name)
-        self._run(program, name)
-        return None
+            found = await waiter.compute(_read, code, name, self._limits.value)
+        finally:
+            self._asking = False
+        with self._lock:
+            self._check_free("start a program")
+            if isinstance(found, GuestFailure):
+                self._refusal = found
+            else:
+                self._run(found, name)
+                if self._cut:
+                    self.interrupt()
+
+    def _check_free(self, what: str) -> None:
+        """Fail when something else goes on, or nothing may any more; the lock is held."""
+        if not self._alive:
+            raise InterpreterError("The sandbox is closed; open a new session.")
+        if self._running is not None or self._refusal is not None or self._asking:
+            raise InterpreterError(f"The sandbox cannot {what} now: another program runs")
 
     def _run(self, program: Program, name: str) -> None:
         fresh = {kind: names for kind, names in program.classes.items() if self._classes.get(kind) != names}
@@ -376,6 +377,7 @@ class MontySession(Session):
         with self._lock:
             running = self._running
             if running is None or not self._alive:
+                self._cut = True  # for a program that is still being read
                 return
             running.interrupt()
             if self._timer is None:
@@ -413,3 +415,16 @@ class MontySession(Session):
     def alive(self) -> bool:
         """As in `Session`; a fork of the process that opened it has no session."""
         return self._alive and not self._engine.is_foreign
+
+
+def _read(code: str, name: str, most: int) -> Program | GuestFailure:
+    """A program of at most so many characters; or why it is none, or none that Monty would run as it says."""
+    if len(code) > most:
+        return failures.of_syntax(SyntaxError("the program is too large"), "", name)
+    try:
+        program = read_program(code)
+    except SyntaxError as error:
+        return failures.of_syntax(error, code, name)
+    if (refused := lacks.unkept(program.tree)) is not None:
+        return failures.of_refusal(refused[1], refused[0], program, name)
+    return program
