@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from actloop.executors.protocol import HostProtocol
 
 INTERRUPT_GRACE = 2.0
-"""Seconds that a snippet may take to end after the user's interrupt."""
+"""Seconds that a snippet may take to end after the user's interrupt, besides those that the way to it takes."""
+
+_MOST_DELAY = 10.0
+"""Seconds that the way to a distant sandbox and back is waited for, at most."""
 
 
 class SnippetInterrupt:
@@ -58,7 +61,8 @@ class SnippetInterrupt:
             self._timer = None
 
     def _after(self, act: Callable[[int], None]) -> None:
-        self._timer = threading.Timer(INTERRUPT_GRACE / 2, act, (self._snippet,))
+        way = min(getattr(self._process, "delay", 0.0), _MOST_DELAY)
+        self._timer = threading.Timer(INTERRUPT_GRACE / 2 + way, act, (self._snippet,))
         self._timer.daemon = True
         self._timer.start()
 

@@ -110,7 +110,6 @@ class KeeperProcess:
 
     Attributes:
         channel: The host's end of the guest's protocol; the session owns it.
-        delay: Seconds that an answer may take, going by the latest.
         status: How the guest ended, if the keeper could say so: its exit status, or a signal's number, negated.
         fault: What was wrong with the stream, if that ended it.
         ending: Why the guest is gone, once it is and as far as that is known; without a full stop.
@@ -146,7 +145,7 @@ class KeeperProcess:
         self._marks = self._beats = 0
         self._asked: deque[tuple[int, float, bool]] = deque()
         self._answered = 0.0
-        self.delay = _DELAY
+        self._delay = _DELAY
         self._threads = [
             threading.Thread(target=work, name=f"actloop-keeper-{work.__name__.strip('_')}", daemon=True)
             for work in (self._reading, self._writing)
@@ -160,8 +159,10 @@ class KeeperProcess:
     # ---- commands, from any thread
 
     def signal(self, number: int) -> None:
-        """As in `GuestProcess`."""
-        self._order(frame(Frame.SIGNAL, 0, bytes([number])))
+        """As in `GuestProcess`; the keeper is asked for a sign of life, which tells how long signals take now."""
+        with self._lock:
+            self._order(frame(Frame.SIGNAL, 0, bytes([number])))
+            self._ping()
 
     def pause(self) -> None:
         """As in `GuestProcess`."""
@@ -185,6 +186,12 @@ class KeeperProcess:
             if time.monotonic() - self._answered > _FRESH:
                 self._ping()
             return 0.0 if self._marks else self._cpu - self._marked
+
+    @property
+    def delay(self) -> float:
+        """Seconds that an answer may take, going by the latest, and by one that is still to come."""
+        with self._lock:
+            return max(self._delay, time.monotonic() - self._asked[0][1]) if self._asked else self._delay
 
     @property
     def alive(self) -> bool:
@@ -275,7 +282,7 @@ class KeeperProcess:
         if beat != wanted or not 0 <= used < 1e9:
             raise WireError("a keeper gave a sign of life that it was not asked for")
         self._answered = time.monotonic()
-        self.delay = max(_DELAY, self._answered - asked)
+        self._delay = max(_DELAY, self._answered - asked)
         self._cpu = max(self._cpu, used)
         if mark:
             self._marks -= 1

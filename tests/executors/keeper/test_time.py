@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from tests.executors.driving import Driver
 from tests.executors.keepers import PipeStream, kept
 
+from actloop.executors.guest_interrupt import INTERRUPT_GRACE
 from actloop.executors.session import SandboxLimits
 
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ def test_a_program_far_away_is_interrupted_before_it_is_killed(far: None, limits
         failure = driver.run("while True: pass").failure
         assert failure is not None
         assert (failure.kind, failure.lost) == ("TimeoutError", False)
+        assert driver.value("x") == 1
+
+
+def test_the_users_interrupt_is_not_hasty_with_a_program_far_away(far: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kept(SandboxLimits(wall=60)) as kept_one:
+        driver = Driver(kept_one.session, begun=lambda: threading.Timer(0.1, kept_one.session.interrupt).start())
+        driver.run("x = 1")
+        with monkeypatch.context() as patch:
+            patch.setitem(globals(), "WAY", INTERRUPT_GRACE * 0.65)
+            failure = driver.run("import time\nbegun()\ntime.sleep(600)").failure
+        assert failure is not None
+        assert (failure.kind, failure.lost) == ("KeyboardInterrupt", False)
         assert driver.value("x") == 1
 
 
