@@ -100,6 +100,8 @@ def _in_parts(source: str, name: str) -> list[CodeType]:
     The source is parted before the last line that is not indented. If what comes before is a program by itself, and
     what follows is an expression by itself, then together they are the program: nothing is open between them.
     """
+    if "\r" in source:
+        raise SyntaxError("its lines may end otherwise than they are counted here")
     start = len(source)
     while True:
         start = source.rfind("\n", 0, start)
