@@ -5,9 +5,9 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import queue
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,31 +23,31 @@ _IDLE = 2.0
 
 
 class Reaper:
-    """Does things that may block, in the order in which they come, in a few threads.
+    """Does things that may block, in the order in which they come, in threads that end when nothing is left to do.
 
     Args:
         workers: Threads at most.
     """
 
-    def __init__(self, workers: int = 8) -> None:
+    def __init__(self, workers: int = 32) -> None:
         self._workers = workers
         self._renew()
 
     def _renew(self) -> None:
-        self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._acts: deque[Callable[[], object]] = deque()
         self._lock = threading.Condition()
-        self._threads = self._idle = self._open = 0
+        self._threads = self._idle = self._running = 0
 
     def put(self, act: Callable[[], object]) -> None:
         """Have something done soon; what it raises is logged."""
         with self._lock:
-            self._open += 1
-            self._queue.put(act)
+            self._acts.append(act)
             self._staff()
+            self._lock.notify_all()
 
     def _staff(self) -> None:
         """Have a thread for what waits, as far as there may be more; the lock is held."""
-        while self._idle < self._queue.qsize() and self._threads < self._workers:
+        while self._idle < len(self._acts) and self._threads < self._workers:
             try:
                 threading.Thread(target=self._work, name="actloop-reaper", daemon=True).start()
             except RuntimeError:  # the interpreter ends, or no thread can be had: `flush` does the rest
@@ -58,19 +58,24 @@ class Reaper:
     def _work(self) -> None:
         """Do what waits; a thread counts as idle when it begins."""
         while True:
-            try:
-                act = self._queue.get(timeout=_IDLE)
-            except queue.Empty:
-                act = None
             with self._lock:
+                waits = self._lock.wait_for(lambda: self._acts, _IDLE)
                 self._idle -= 1
-                if act is None and self._queue.empty():
+                if not waits:
                     self._threads -= 1
                     return
-            if act is not None:
+                act = self._begin()
+            try:
                 self._do(act)
+            except BaseException as error:  # such as SystemExit, which is not meant for a thread of others
+                _log.warning("Something could not be cleaned up: %s: %s", type(error).__name__, error)
             with self._lock:
                 self._idle += 1
+
+    def _begin(self) -> Callable[[], object]:
+        """What waits first, which runs from now on; the lock is held."""
+        self._running += 1
+        return self._acts.popleft()
 
     def _do(self, act: Callable[[], object]) -> None:
         try:
@@ -79,7 +84,7 @@ class Reaper:
             _log.warning("Something could not be cleaned up: %s: %s", type(error).__name__, error)
         finally:
             with self._lock:
-                self._open -= 1
+                self._running -= 1
                 self._lock.notify_all()
 
     def flush(self, timeout: float) -> bool:
@@ -92,13 +97,13 @@ class Reaper:
             self._staff()
             helped = self._threads
         while not helped and time.monotonic() < until:
-            try:
-                act = self._queue.get_nowait()
-            except queue.Empty:
-                break
+            with self._lock:
+                if not self._acts:
+                    break
+                act = self._begin()
             self._do(act)
         with self._lock:
-            return self._lock.wait_for(lambda: not self._open, max(0.0, until - time.monotonic()))
+            return self._lock.wait_for(lambda: not self._acts and not self._running, max(0.0, until - time.monotonic()))
 
 
 REAPER = Reaper()

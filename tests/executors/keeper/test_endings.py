@@ -145,6 +145,7 @@ def test_the_reaper_goes_on_after_what_fails(caplog: pytest.LogCaptureFixture) -
         raise OSError("no such container")
 
     reaper.put(fail)
+    reaper.put(sys.exit)
     reaper.put(done.set)
     assert reaper.flush(60)
     assert done.is_set()

@@ -246,13 +246,17 @@ class Engine:
         plain.close()
         return SocketStream(ours)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, wait: float = _REMOVAL) -> None:
         """Kill and remove a container; nothing happens if it is gone.
+
+        Args:
+            name: Its id.
+            wait: Seconds to wait for one that the engine is removing already.
 
         Raises:
             Exception: What the SDK raises when the engine cannot do it.
         """
-        tries, until = 3, time.monotonic() + _REMOVAL
+        tries, until, pause = 3, time.monotonic() + wait, 0.02
         while True:
             try:
                 self._reach()
@@ -265,7 +269,8 @@ class Engine:
                 tries -= not removing
                 if tries < 0 or time.monotonic() > until:
                     raise
-            time.sleep(0.02 if removing else 0.3)
+            time.sleep(pause if removing else 0.3)
+            pause = min(2 * pause, 1.0)
 
     def remove_leftovers(self) -> int:
         """Remove the containers of processes of this machine that are dead; how many there were."""
@@ -273,7 +278,7 @@ class Engine:
         dead: list[str] = [entry["Id"] for entry in found if is_dead(entry["Labels"][OWNER])]
         for name in dead:
             with contextlib.suppress(*self.errors):
-                self.remove(name)
+                self.remove(name, wait=0)
         return len(dead)
 
     def close(self) -> None:
