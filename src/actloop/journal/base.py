@@ -62,9 +62,13 @@ class Journal(ABC):
     def append(self, run_id: str, event: Event) -> None:
         """Note an event of a run. Never raises because of the journal's own trouble: the run is worth more."""
 
-    def writing(self, run_id: str, event: Event) -> Callable[[], None]:
-        """What notes an event when it is called, in its turn: what takes long is done before."""
-        return partial(self.append, run_id, event)
+    def writing(self, run_id: str, event: Event) -> Callable[[Event], None]:  # noqa: ARG002
+        """What notes an event when it is called with it, in its turn: what takes long is done before.
+
+        By then, the event may have a later time, and is the same otherwise. One that overrides this does so for its own
+        `append` alone: where that is overridden, by a subclass or on the instance, this one is what it needs.
+        """
+        return partial(self.append, run_id)
 
     @abstractmethod
     def events(self, run_id: str) -> Iterator[Event]:

@@ -7,6 +7,7 @@ blobs: an answer that occurs in four events of a run, or a screenshot shown in t
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.guest import MAX_VALUE, Decoder, EncodeError, Encoder, Opaque, WireError, to_json
@@ -29,6 +30,7 @@ APART = 4096
 
 _SCHEME = "sha256:"  # the colon is no character of base64
 _STORED = "stored"
+_TIME = re.compile(r'"time":[^,}]*')
 _DEEPEST = 2  # a field with several values, and one of these
 _ENCODED_LIMIT, _DECODED_LIMIT = 4 * MAX_VALUE, 8 * MAX_VALUE
 
@@ -47,6 +49,11 @@ def encode_apart(event: Event) -> tuple[str, dict[str, bytes]]:
     """As `encode`, with what is large put apart: the line, and the blobs that it names, by their references."""
     blobs: dict[str, bytes] = {}
     return _encode(event, blobs), blobs
+
+
+def restamped(line: str, time: float) -> str:
+    """A line that `encode` or `encode_apart` wrote, with another time."""
+    return _TIME.sub(lambda _: f'"time":{dumps(time)}', line, count=1)  # the first there is: only the kind is before it
 
 
 def _encode(event: Event, blobs: dict[str, bytes] | None) -> str:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from actloop.journal.base import Journal
 from actloop.memory.fold import MemoryFold, StreamItem
 from actloop.memory.steps import ActionStep, MemoryStep
 from actloop.runtime.ports import Interrupt
@@ -37,8 +38,7 @@ class EventSink(Protocol):
     def append(self, run_id: str, event: events.Event) -> None:
         """Take one event of a run; called in order, never raises.
 
-        One with a method `writing` of the same arguments is asked for what takes the event instead, which is called in
-        order: what takes long is done before.
+        Others that note something wait meanwhile, an event loop perhaps: it must not wait for one.
         """
         ...
 
@@ -135,25 +135,24 @@ class Run:
     def __post_init__(self) -> None:
         self.fold = MemoryFold(self.memory)
         self._lock = threading.Lock()
+        self._latest = 0.0
         self.gateway.emit = self.emit
         self.gateway.vault = self.vault
 
     def emit(self, event: events.Event) -> StreamItem | None:
-        """Note a fact: stamp it, hand it to every sink, fold it into the memory."""
+        """Note a fact: stamp it, hand it to every sink, fold it into the memory. Times never go back within a run."""
         event = replace(event, time=self.now())
         if self.vault:
             event = self.vault.masked(event, piece=event.passing)
-        writes = [
-            partial(sink.append, self.id, event)
-            if (writing := getattr(sink, "writing", None)) is None
-            else writing(self.id, event)
-            for sink in self.sinks
-        ]  # before the lock, which others wait for
+        writes = [_writing(sink, self.id, event) for sink in self.sinks]  # before the lock, which others wait for
         with self._lock:
+            if event.time < self._latest:  # another was noted later, and is written already
+                event = replace(event, time=self._latest)
+            self._latest = event.time
             self._count(event)
             item = self.fold.apply(event)
             for write in writes:
-                write()
+                write(event)
         return item
 
     def _count(self, event: events.Event) -> None:
@@ -203,6 +202,17 @@ class Run:
         session, self.session = self.session, None
         if session is not None:
             session.close()
+
+
+def _writing(sink: EventSink, run_id: str, event: events.Event) -> Callable[[events.Event], None]:
+    """What hands a sink an event in its turn. Of one that is no journal by its class, nothing but `append` is used.
+
+    A wrapper that passes on what it does not know may seem to have a journal's methods, past its own `append`.
+    """
+    kind: type = type(sink)
+    if issubclass(kind, Journal):
+        return kind.writing(cast("Journal", sink), run_id, event)
+    return partial(sink.append, run_id)
 
 
 def _images(step: MemoryStep) -> list[Any]:
