@@ -69,7 +69,8 @@ class Engine:
                 done = Done(job(self._checkout))
             except BaseException as error:
                 done = Done(error=error)
-            self._running = None
+            with self._lock:
+                self._running = None
             del job
             self.post(done)
             del done
@@ -146,10 +147,10 @@ class Engine:
         """True in a fork of the process that it belongs to."""
         return self._owner != os.getpid()
 
-    def kill(self) -> None:
-        """End the worker, and with it what it does."""
+    def kill(self, running: Running | None = None) -> None:
+        """End the worker, and with it what it does; with `running`, only if that has not ended already."""
         with self._lock:
-            if self._checkout is not None:
+            if self._checkout is not None and (running is None or self._running is running):
                 self._checkout.kill()
 
     def close(self, *, kill: bool) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import select
-import signal
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actloop.errors import MissingExtraError, SandboxUnavailableError
-from actloop.executors.tether import Tether
+from actloop.executors.monty.grip import Grip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +51,15 @@ class Checkout:
     """
 
     def __init__(self, bounds: Bounds) -> None:
-        self.worker: int | None = None
-        self._pidfd = -1
-        self._tether: Tether | None = None
+        self._guard = threading.RLock()  # a signal's handler may kill while its thread does
+        self._grip: Grip | None = None
         self._killed = False
         self._enter(bounds)
+        try:
+            self._hold()
+        except BaseException:
+            self.session.__exit__(None, None, None)
+            raise
         _lent.add(self)
 
     def _enter(self, bounds: Bounds) -> None:
@@ -76,24 +78,29 @@ class Checkout:
                 assert_message_annotations=False,
             )
         )
-        if self.session.worker_pid != self.worker:
-            self._untie()
-            self._tie(self.session.worker_pid)
 
-    def _tie(self, worker: int | None) -> None:
-        self.worker = worker
-        if worker is not None and hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
-                self._pidfd = os.pidfd_open(worker)
-        self._tether = Tether(worker) if worker is not None else None
+    def _hold(self, before: Grip | None = None) -> None:
+        """Hold the worker that was taken, by what the one before was held by if it is the same."""
+        worker = self.session.worker_pid
+        grip = before
+        if before is None or before.worker != worker or before.has_ended:
+            grip = Grip(worker) if worker is not None else None
+        with self._guard:
+            self._grip = grip
+            if self._killed and grip is not None:
+                grip.kill()
 
-    def _untie(self) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if self._tether is not None:
-            self._tether.untie()
-            self._tether = None
+    def _taken_out(self) -> Grip | None:
+        """What the worker is held by, which nobody can kill it by any more."""
+        with self._guard:
+            grip, self._grip = self._grip, None
+        return grip
+
+    @property
+    def worker(self) -> int | None:
+        """The number of its process; None while it has none."""
+        grip = self._grip
+        return grip.worker if grip is not None else None
 
     def feed(self, code: str, print_to: Callable[[str, str], None] | None = None, **inputs: Any) -> None:
         """Run a program of the host's own to its end; it asks for nothing and its value is not looked at."""
@@ -117,20 +124,36 @@ class Checkout:
     def renew(self, bounds: Bounds) -> None:
         """Give the worker back and take one that is as fresh as at first: mostly the same process.
 
-        Whoever calls this closes it if it fails.
+        In between, the process may be another session's: whoever kills then, kills what is taken after that. Whoever
+        calls this closes it if it fails.
+
+        Raises:
+            RuntimeError: It has been killed.
         """
-        self.session.__exit__(None, None, None)
-        self._enter(bounds)
+        grip = self._taken_out()
+        try:
+            self.session.__exit__(None, None, None)
+            self._enter(bounds)
+            self._hold(grip)
+        finally:
+            if grip is not None and grip is not self._grip:
+                grip.let_go()
+        if self._killed:
+            raise RuntimeError("the worker was killed")
 
     @property
     def works(self) -> bool:
-        """Whether the worker has neither been killed nor ended by itself."""
-        if self._killed:
-            return False
-        if self._pidfd >= 0:
-            poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
-            return not poll.poll(0)
+        """Whether the worker has neither been killed nor ended by itself, as far as the system knows by now."""
+        with self._guard:
+            if self._killed or self._grip is None:
+                return False
+            if self._grip.is_sure:
+                return not self._grip.has_ended
+        return self.answers
+
+    @property
+    def answers(self) -> bool:
+        """Whether the worker does what it is told: one that is just being killed does not."""
         try:
             self.feed("None")
         except Exception:
@@ -138,20 +161,21 @@ class Checkout:
         return True
 
     def kill(self) -> None:
-        """End the worker; callable from any thread until `close`."""
-        self._killed = True
-        with contextlib.suppress(ProcessLookupError):
-            if self._pidfd >= 0:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            elif self.worker is not None:
-                os.kill(self.worker, getattr(signal, "SIGKILL", signal.SIGTERM))
+        """End the worker, or the one that is about to be taken; from any thread. Once closed, it does nothing."""
+        with self._guard:
+            self._killed = True
+            if self._grip is not None:
+                self._grip.kill()
 
     def close(self) -> None:
         """End the worker and wait for its end."""
-        if self._pidfd >= 0 or self.session.worker_pid is not None:  # its number may be another's once it has ended
-            self.kill()
+        self._killed = True
+        grip = self._taken_out()
+        if grip is not None:
+            if grip.is_sure or self.session.worker_pid is not None:  # its number may be another's once it has ended
+                grip.kill()
+            grip.let_go()
         _lent.discard(self)
-        self._untie()
         with contextlib.suppress(Exception):  # the library may say that it was killed
             self.session.__exit__(None, None, None)
 

@@ -388,7 +388,7 @@ class MontySession(Session):
     def _kill_if_running(self, running: Running) -> None:
         with self._lock:
             if self._running is running and self._alive:
-                self._engine.kill()
+                self._engine.kill(running)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
