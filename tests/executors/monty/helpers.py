@@ -46,6 +46,11 @@ def workers() -> list[int]:
     return found
 
 
+def ready() -> set[int]:
+    """Workers that no session has."""
+    return set(workers()) - {checkout.worker or 0 for checkout in WORKERS.lent()}
+
+
 def with_worker(open_driver: Callable[..., Driver], *given: Any, **tools: Any) -> tuple[Driver, int]:
     """A session and the process id of its worker."""
     others = {checkout.worker for checkout in WORKERS.lent()}

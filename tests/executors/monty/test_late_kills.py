@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.driving import WAITER
-from tests.executors.monty.helpers import with_worker
+from tests.executors.monty.helpers import echo, ready, with_worker
 from tests.waiting import eventually, lives
 
 from actloop.executors.monty.engine import Done
@@ -125,3 +127,12 @@ def test_an_interrupt_after_the_end_of_a_program_leaves_the_session_its_worker(
     assert driver.finish().output == 5
     assert driver.value("x + 1") == 6
     assert lives(worker)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="only POSIX has it")
+def test_a_worker_that_is_just_being_killed_is_not_given(open_driver: Callable[..., Driver]) -> None:
+    for _ in range(20):
+        open_driver(echo=echo).session.close()
+        for worker in ready():
+            os.kill(worker, signal.SIGKILL)
+        assert open_driver(echo=echo).value("echo(1)") == 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.executors.driving import WAITER
-from tests.executors.monty.helpers import echo, failed, twice, with_worker, workers
+from tests.executors.monty.helpers import echo, failed, ready, twice, with_worker
 from tests.waiting import eventually, lives
 
 from actloop.errors import InterpreterError
@@ -29,11 +29,6 @@ pytest.importorskip("pydantic_monty")
 pytestmark = pytest.mark.timeout(180)
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells what a worker holds")
-
-
-def ready() -> set[int]:
-    """Workers that no session has."""
-    return set(workers()) - {checkout.worker or 0 for checkout in WORKERS.lent()}
 
 
 def same_worker(

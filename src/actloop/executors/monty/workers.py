@@ -86,15 +86,23 @@ class Workers:
             MissingExtraError: Monty is not installed.
             SandboxUnavailableError: It cannot be started here.
         """
-        checkout = self._found(lambda known: known.bounds == bounds) or Checkout(bounds)
-        try:
+
+        def make_ready(checkout: Checkout) -> None:
             if checkout.bounds != bounds:
                 checkout.renew(bounds)
             if not checkout.mark:
                 prepare(checkout)
-        except BaseException:
-            checkout.close()
-            raise
+            elif not checkout.answers:
+                raise RuntimeError("the worker ended while it was ready")
+
+        checkout = self._first(lambda known: known.bounds == bounds, make_ready)
+        if checkout is None:
+            checkout = Checkout(bounds)
+            try:
+                prepare(checkout)
+            except BaseException:
+                checkout.close()
+                raise
         with self._changed:
             self._lent.add(checkout)
             if len(self._lent) > 1 and not self._ready:
@@ -104,16 +112,25 @@ class Workers:
 
     def take_fresh(self, bounds: Bounds) -> Checkout:
         """A worker that knows nothing yet, for a dump."""
-        checkout = self._found(lambda known: not known.mark) or Checkout(bounds)
-        try:
-            if checkout.mark or checkout.bounds != bounds:
-                checkout.renew(bounds)
-        except BaseException:
-            checkout.close()
-            raise
+        # Renewed even if it is fresh: nothing can be fed before a dump to see whether it answers.
+        checkout = self._first(lambda known: not known.mark, lambda known: known.renew(bounds)) or Checkout(bounds)
         with self._changed:
             self._lent.add(checkout)
         return checkout
+
+    def _first(self, suits: Callable[[Checkout], bool], make_ready: Callable[[Checkout], None]) -> Checkout | None:
+        """The first of those that are ready that can be made what is asked for: one may be just being killed."""
+        while (found := self._found(suits)) is not None:
+            try:
+                make_ready(found)
+            except BaseException as error:
+                found.close()
+                if not isinstance(error, Exception):
+                    raise
+                _log.debug("a worker of Monty that was ready could not be used: %s", error)
+            else:
+                return found
+        return None
 
     def _found(self, suits: Callable[[Checkout], bool]) -> Checkout | None:
         """One that is ready, rather one that suits; None if there is none, nor one that comes and nobody waits for."""
