@@ -134,6 +134,8 @@ class DockerExecutor(RemotePythonExecutor):
         options.check_numbers(cpus, warm)
         for option, name in (("image", image), ("base_image", base_image), ("image_name", image_name)):
             options.check_image(option, name)
+        building = {"base_image": base_image, "image_name": image_name, "dockerfile_content": dockerfile_content}
+        options.refuse_beside(image, building)
         self.host, self.port = host, port
         self._gpus = None if gpus is None else options.gpu_requests(gpus)
         self._cpus, self._user, self._python = cpus, user, python

@@ -120,9 +120,11 @@ class Workspace:
             )
         named = ", ".join(repr(name) if name else "the folder itself" for name in sorted(found.closed)[:3])
         more = f" and {len(found.closed) - 3} more" if len(found.closed) > 3 else ""
+        holds_home = Path.home().is_relative_to(self.path)  # which nobody should open to everybody
+        mend = "give a folder of its own" if holds_home else "open it to everybody (chmod -R o+rX)"
         raise UnsupportedError(
             f"The workspace {self.path} cannot be mounted, since programs run as another user, who may not read {named}"
-            f"{more}; and it cannot be copied in instead: {why}. Or open it to everybody (chmod -R o+rX)."
+            f"{more}; and it cannot be copied in instead: {why}. Or {mend}."
         )
 
     def check_copy(self) -> None:

@@ -116,6 +116,18 @@ def test_a_user_may_insist_on_unsafe_options(make: Callable[..., DockerExecutor]
     assert executor("open('/data/data').read()").output == "of the host"
 
 
+@pytest.mark.parametrize("option", ["base_image", "image_name", "dockerfile_content"])
+def test_an_image_of_the_user_is_not_built(option: str) -> None:
+    options: dict[str, Any] = {option: "other:2"}
+    with pytest.raises(ValueError, match=rf"image='mine:1' is taken as it is, and {option}= says how to build one"):
+        DockerExecutor(image="mine:1", **options)
+
+
+@needs_engine
+def test_as_many_processes_as_there_may_be(make: Callable[..., DockerExecutor]) -> None:
+    assert make(["*"], limits=SandboxLimits(processes=1 << 22))("1 + 1").output == 2
+
+
 def test_gpus_are_asked_for() -> None:
     assert options.gpu_requests("all")[0]["Count"] == -1
     assert options.gpu_requests(2)[0] == {

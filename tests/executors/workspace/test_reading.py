@@ -103,12 +103,16 @@ def test_what_only_the_owner_may_read_is_copied_in_when_it_is_small(folder: Path
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="programs are another user only where the host is root")
-def test_what_only_the_owner_may_read_is_named_when_it_is_large(folder: Path) -> None:
+@pytest.mark.parametrize(("home", "told"), [("/nowhere", r"chmod -R o\+rX"), ("me", "give a folder of its own")])
+def test_what_only_the_owner_may_read_is_named_when_it_is_large(
+    home: str, told: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder / home))
     (folder / "private.bin").write_bytes(bytes(2000))
     (folder / "private.bin").chmod(0o600)
     with (
         LocalPythonExecutor([], workspace=Workspace(folder, quota=1000)) as executor,
-        pytest.raises(UnsupportedError, match=r"may not read 'private\.bin'.*chmod -R o\+rX"),
+        pytest.raises(UnsupportedError, match=rf"may not read 'private\.bin'.*{told}"),
     ):
         executor("1")
 

@@ -27,6 +27,9 @@ OVERHEAD = 64 * 1024 * 1024
 MOST_FILES = 20_000
 """Files that programs may have in their scratch folder, where the engine can limit that."""
 
+MOST_PIDS = 1 << 22
+"""Processes that Linux can count at most."""
+
 MOST_WARM = 1000
 """Containers that are kept ready at most."""
 
@@ -137,6 +140,19 @@ def check_image(option: str, name: str | None) -> None:
         )
 
 
+def refuse_beside(image: str | None, building: Mapping[str, str | None]) -> None:
+    """Refuse options of an image that is to be built, where one is named that is taken as it is.
+
+    Raises:
+        ValueError: There are some.
+    """
+    given = [f"{name}=" for name, value in building.items() if value is not None]
+    if image is not None and given:
+        raise ValueError(
+            f"image={image!r} is taken as it is, and {' and '.join(given)} says how to build one: leave one of them out"
+        )
+
+
 def refuse_unsafe(options: Mapping[str, Any]) -> None:
     """Refuse options that would open a container to its host or the network.
 
@@ -201,7 +217,7 @@ def hardened(
     if limits.memory is not None:
         options["mem_limit"] = options["memswap_limit"] = limits.memory + writable + OVERHEAD
     if limits.processes is not None:
-        options["pids_limit"] = limits.processes + 1  # the keeper
+        options["pids_limit"] = min(limits.processes + 1, MOST_PIDS)  # one is the keeper
     if cpus is not None:
         options["nano_cpus"] = int(cpus * 1e9)
     return options
