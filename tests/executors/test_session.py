@@ -216,14 +216,15 @@ def test_an_answer_ends_even_a_program_that_swallows_everything(open_driver: Ope
     assert not driver.session.alive
 
 
+@pytest.mark.usefixtures("ample_grace")
 def test_time_is_up_and_the_session_lives(open_driver: Opener) -> None:
-    driver = open_driver(SandboxLimits(wall=0.3))
-    driver.run("x = 7")
+    driver = open_driver(SandboxLimits(wall=2))
+    assert driver.value("x = 7") is None
     for code in ("while True: pass", "import time\ntime.sleep(60)", "import asyncio\nawait asyncio.sleep(60)"):
         failure = driver.run(code).failure
         assert failure is not None
         assert (failure.kind, failure.lost) == ("TimeoutError", False)
-        assert "0.3 seconds" in failure.message
+        assert "2 seconds" in failure.message
     assert driver.value("x") == 7
 
 
@@ -238,7 +239,7 @@ def test_time_is_up_and_the_session_lives(open_driver: Opener) -> None:
     ],
 )
 def test_time_is_up_and_the_guest_is_killed(code: str, open_driver: Opener) -> None:
-    driver = open_driver(SandboxLimits(wall=0.3), ["signal"])
+    driver = open_driver(SandboxLimits(wall=2), ["signal"])
     ended = driver.run("print('p')\n" + code)
     assert ended.failure is not None
     assert (ended.failure.kind, ended.failure.lost) == ("TimeoutError", True)
@@ -258,7 +259,7 @@ def test_time_is_up_in_code_written_in_c(code: str, open_driver: Opener) -> None
 
 
 def test_time_in_which_the_host_works_is_not_counted(open_driver: Opener) -> None:
-    driver = open_driver(SandboxLimits(wall=0.3), slow=lambda: time.sleep(0.5))
+    driver = open_driver(SandboxLimits(wall=2), slow=lambda: time.sleep(1.2))
     assert driver.value("slow()\nslow()\n1") == 1
 
 
@@ -494,7 +495,7 @@ def test_a_run_interrupted_while_it_waits_can_end_its_program(open_driver: Opene
 
 
 def test_a_call_that_takes_long_does_not_save_a_program_whose_time_is_up(open_driver: Opener) -> None:
-    driver = open_driver(SandboxLimits(wall=0.3))
+    driver = open_driver(SandboxLimits(wall=2))
     run_now(driver.session.define(WAITER, tools=[RemoteTool("slow")]))
     code = (
         "import threading, time\nthreading.Thread(target=slow, daemon=True).start()\nn = 0\n"

@@ -60,7 +60,7 @@ def test_a_program_that_takes_too_long_is_ended(code: str, open_driver: Callable
 
 
 def test_a_session_of_which_the_guest_died_says_so(open_driver: Callable[..., Driver]) -> None:
-    driver = open_driver(limits(wall=0.5))
+    driver = open_driver(limits(wall=2.0))
     failure = driver.run(STUBBORN).failure
     assert failure is not None
     assert failure.lost

@@ -154,8 +154,9 @@ def test_a_program_that_fails_or_ends_with_an_answer_gives_its_files(kind: type[
         assert [file.name for file in executor.files] == ["answered.txt", "failed.txt"]
 
 
+@pytest.mark.usefixtures("ample_grace")
 def test_a_program_that_takes_too_long_gives_its_files_when_it_obeys(folder: Path) -> None:
-    with writable(folder, timeout_seconds=0.5) as executor:
+    with writable(folder, timeout_seconds=2) as executor:
         with pytest.raises(InterpreterError, match="TimeoutError"):
             executor("open('early.txt', 'w').write('e')\nimport time\ntime.sleep(60)")
         assert (folder / "early.txt").read_text() == "e"
