@@ -161,10 +161,10 @@ class FallbackSession(Session):
         self._observer = observer
         self._session.observe(observer)
 
-    def rest(self) -> None:
+    async def rest(self, waiter: Waiter) -> None:
         """As in `Session`."""
         self._observer = None
-        self._session.rest()
+        await self._session.rest(waiter)
 
     async def report(self, waiter: Waiter) -> None:
         """As in `Session`."""

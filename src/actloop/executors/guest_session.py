@@ -218,10 +218,10 @@ class GuestSession(Session):
         if self._proxy is not None:
             self._proxy.observe(observer)
 
-    def rest(self) -> None:
+    async def rest(self, waiter: Waiter) -> None:
         """As in `Session`."""
         if self._proxy is not None:
-            self._proxy.rest()
+            await off_loop(waiter, self._proxy.rest)
 
     async def report(self, waiter: Waiter) -> None:
         """As in `Session`."""

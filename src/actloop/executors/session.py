@@ -233,10 +233,11 @@ class Session(ABC):
     def observe(self, observer: Callable[[NetworkRequested], None]) -> None:  # noqa: B027 - most have no network
         """Have each request to the network told as it ends, from a thread of the proxy's own; ends a `rest`."""
 
-    def rest(self) -> None:  # noqa: B027
+    async def rest(self, waiter: Waiter) -> None:  # noqa: B027
         """Between runs: have requests that are under way told with what they moved so far, and the observer no more.
 
-        Until there is another observer, nothing moves. May wait a moment; never raises.
+        Until there is another observer, nothing moves. Waits for what is being told, a second at most; suspends only
+        where the waiter can call what blocks beside its event loop.
         """
 
     async def report(self, waiter: Waiter) -> None:  # noqa: B027

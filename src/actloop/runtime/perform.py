@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from actloop.errors import AgentError, AgentGenerationError, AgentInterruptedError, message_of
+from actloop.executors.waiting import BlockingWaiter
 from actloop.loop.effects import Answer, CallTools, CallUser, Check, Execute, Generate, Overflow
 from actloop.models.overflow import overflow_of
 from actloop.runtime import calls, execution
@@ -20,6 +21,7 @@ from actloop.values.usage import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from actloop.executors.session import Waiter
     from actloop.loop.effects import Effect, Loop
     from actloop.memory.fold import StreamItem
     from actloop.runtime.ports import Port
@@ -54,43 +56,52 @@ async def drive(run: Run, loop: Loop, begun: Event | None, port: Port) -> AsyncG
                 yield item
         answer: Answer = performed.outcome
         value = handle_agent_output_types(answer.value)
-        _rest(run)
+        await _rest(run, port)
         ended = RunFinished(state=answer.state, answer=value, usage=run.ledger.total())
         item = await port.compute(run.emit, ended)
         if item is not None and begun is not None:
             await _finished(run, item, port)
             yield item
     except BaseException as error:
-        _note_end(run, error)
+        await _note_end(run, error, port)
         raise
     finally:
-        loop.close()
-        port.close()
-        if run.parent is not None:
-            run.parent.interrupt.remove_waker(run.interrupt.set)
-            run.parent.ledger.add_called(run.ledger.total())
+        _end(run, loop, port)
 
 
-def _note_end(run: Run, error: BaseException) -> None:
+async def _note_end(run: Run, error: BaseException, port: Port) -> None:
     """A run that ended without an answer says why."""
     if run.state != "running":
         return
-    _rest(run)
     stopped = (AgentInterruptedError, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
-    run.emit(
-        RunFinished(
-            state="interrupted" if isinstance(error, stopped) else "failed",
-            usage=run.ledger.total(),
-            error_kind=type(error).__name__,
-            error=message_of(error),
+    try:
+        # One that is cancelled or closed may not suspend any more.
+        await _rest(run, port if isinstance(error, Exception) else BlockingWaiter())
+    finally:
+        run.emit(
+            RunFinished(
+                state="interrupted" if isinstance(error, stopped) else "failed",
+                usage=run.ledger.total(),
+                error_kind=type(error).__name__,
+                error=message_of(error),
+            )
         )
-    )
 
 
-def _rest(run: Run) -> None:
+async def _rest(run: Run, waiter: Waiter) -> None:
     """The sandbox may serve a next run: what its requests move by then is no more this one's to tell."""
     if run.session is not None:
-        run.session.rest()
+        await run.session.rest(waiter)
+
+
+def _end(run: Run, loop: Loop, port: Port) -> None:
+    """Free what a run held; all of it, though one of these should fail."""
+    with ExitStack() as ending:
+        if run.parent is not None:
+            ending.callback(run.parent.ledger.add_called, run.ledger.total())
+            ending.callback(run.parent.interrupt.remove_waker, run.interrupt.set)
+        ending.callback(port.close)
+        loop.close()
 
 
 class _Performed:

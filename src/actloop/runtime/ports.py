@@ -314,8 +314,10 @@ class Asyncio:
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if not submitted.cancel():
-                await asyncio.wait([done])  # it does not work on unheard, on what its caller may end now
+            submitted.cancel()
+            while not done.done():  # it does not work on unheard, on what its caller may end now
+                with suppress(asyncio.CancelledError):  # asked for once more: this one is raised when it has ended
+                    await asyncio.wait([done])
             raise
 
     def is_cancelled(self) -> bool:

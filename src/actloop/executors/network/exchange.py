@@ -256,11 +256,18 @@ class Exchange:
         except (OSError, ValueError):  # it was closed meanwhile
             return False
 
-    def report(self, *, begun: bool = False) -> None:
-        """Tell of a request that is under way what it moved so far; of one that has only begun, too, where asked."""
-        with self._telling:
+    def report(self, until: float, *, begun: bool = False) -> None:
+        """Tell of a request that is under way what it moved so far; of one that has only begun, too, where asked.
+
+        One that is being told of just now is waited for, but only until a time of `time.monotonic`.
+        """
+        if not self._telling.acquire(timeout=max(until - time.monotonic(), 0.0)):
+            return
+        try:
             if self._noted is not None and (begun or self._down is not None):
                 self._tell_news(replace(self._noted, open=True))
+        finally:
+            self._telling.release()
 
     def _linger(self) -> None:
         """Let the program read the answer: a connection that is closed with bytes unread takes it away from it."""

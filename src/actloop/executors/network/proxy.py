@@ -72,26 +72,28 @@ class SessionProxy:
     def rest(self) -> None:
         """Have requests that are under way told with what they moved so far; nothing moves, or is told, from then on.
 
-        Until the next `observe`, that is. May wait a moment.
+        Until the next `observe`, that is. Waits a moment for an observer that is being told, which may itself wait for
+        the caller; what it then is not told is told by the next one.
         """
+        until = time.monotonic() + _CLOSE_SECONDS
         with self._changed:
             self._resting = True
             self._changed.wait_for(lambda: not self._moving, _CLOSE_SECONDS)
         for exchange in self._under_way():
-            exchange.report(begun=True)
+            exchange.report(until, begun=True)
         with self._changed:
             self._observer = None
-            self._changed.wait_for(lambda: not self._telling, _CLOSE_SECONDS)
+            self._changed.wait_for(lambda: not self._telling, max(until - time.monotonic(), 0.0))
 
     def report(self) -> None:
         """Have requests that are under way told with what they moved so far; waits a moment for those that just end."""
-        until = time.monotonic() + _SETTLE_SECONDS
-        while (under_way := self._under_way()) and time.monotonic() < until:
+        began = time.monotonic()
+        while (under_way := self._under_way()) and time.monotonic() < began + _SETTLE_SECONDS:
             if not any(exchange.moving for exchange in under_way):
                 break
             time.sleep(0.002)
         for exchange in under_way:
-            exchange.report()
+            exchange.report(began + _CLOSE_SECONDS)
 
     def _under_way(self) -> list[Exchange]:
         with self._changed:
