@@ -71,14 +71,16 @@ def test_a_connection_that_nobody_reads_holds_up_no_other() -> None:
             echo(connection)
 
     with network(connect) as made:
-        driver = Driver(made.session, tool=lambda: 1)
+        streams = made.process._streams  # pyright: ignore[reportPrivateUsage]
+
+        def is_stuck() -> bool:
+            return first.wait(60) and eventually(lambda: streams[1].unsent)
+
+        driver = Driver(made.session, is_stuck=is_stuck)
         driver.value(FETCH)
         blocked = "import threading\nthreading.Thread(target=talk, args=(bytes(50_000_000),), daemon=True).start()"
-        driver.value(blocked + "\nimport time\ntime.sleep(0.2)")
-        assert first.is_set()
-        assert driver.value("tool(), talk(b'other')") == (1, b"other")
-        stuck = made.process._streams[1]  # pyright: ignore[reportPrivateUsage]
-        assert len(stuck.unsent) <= 1 << 18
+        assert driver.value(f"{blocked}\nis_stuck(), talk(b'other')") == (True, b"other")
+        assert 0 < len(streams[1].unsent) <= 1 << 18
         release.set()
 
 

@@ -96,7 +96,10 @@ def way(
         made.proxy.close()
         for client in made.clients:
             client.close()
-    left = {thread for thread in threading.enumerate() if thread.name.startswith("actloop-proxy")} - before
-    assert not left
+
+    def left() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name.startswith("actloop-proxy")} - before
+
+    assert eventually(lambda: not left()), left()  # closing waits but a moment for them
     closed = eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, within=60)  # servers' ends come later
     assert closed, "descriptors are left open"
