@@ -176,3 +176,27 @@ def test_a_proxy_that_rests_moves_nothing_until_it_is_observed_anew() -> None:
         assert len(out.told) == 1
         assert [one.received > 3 for one in told] == [True, True]
         assert sum(one.sent for one in (*out.told, *told)) == 2 * out.told[0].sent
+
+
+@pytest.mark.parametrize("method", ["rest", "report"])
+def test_an_observer_that_waits_for_whom_it_holds_up_is_given_up(server: Server, method: str) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def observe(_: NetworkRequested) -> None:
+        begun.set()
+        may_end.wait(90)
+
+    with way(server.place) as out:
+        out.proxy.observe(observe)
+        client = out.connect()
+        client.sendall(f"GET {server.url}/x HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert begun.wait(60)
+        caller = threading.Thread(target=getattr(out.proxy, method), daemon=True)
+        caller.start()
+        caller.join(60)
+        waits = caller.is_alive()
+        may_end.set()
+        caller.join(60)
+        assert not waits
+        out.proxy.observe(out.told.append)
+        assert b"GET /x" in hear(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import socket
@@ -18,16 +19,15 @@ from actloop import AgentLogger, CodeAgent, LogLevel, MemoryJournal, ScriptedMod
 from actloop.errors import InterpreterError, SandboxUnavailableError
 from actloop.executors.kernel.host import Zygote
 from actloop.executors.local import KernelProcess, LocalPythonExecutor
-from actloop.executors.session import SandboxLimits
+from actloop.executors.session import Finished, SandboxLimits
 from actloop.executors.waiting import run_now
+from actloop.runtime.ports import Asyncio, Interrupt
 from actloop.values.events import NetworkRequested, ProgramFinished, RunFinished
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from actloop.executors.session import Finished
 
 
 def answer(asked: Asked) -> Answer:
@@ -519,3 +519,39 @@ def test_an_executor_that_is_dropped_leaves_nothing_behind(server: Server) -> No
     del executor
     gc.collect()
     assert eventually(lambda: not left_of(before, "actloop-proxy"))
+
+
+async def test_a_session_rests_while_the_loop_goes_on() -> None:
+    """An observer may wait for the loop, which then must not wait for the observer."""
+    may_end, begun = threading.Event(), threading.Event()
+    turns: list[str] = []
+
+    def late(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh")
+        assert may_end.wait(60)
+        connection.sendall(b"i")
+
+    async def turn() -> str:
+        return "had"
+
+    loop, port = asyncio.get_running_loop(), Asyncio(Interrupt())
+
+    def observe(_: NetworkRequested) -> None:
+        begun.set()
+        turns.append(asyncio.run_coroutine_threadsafe(turn(), loop).result(60))
+
+    with talking(late) as place:
+        executor = LocalPythonExecutor(allow_hosts=[place])
+        session = await executor.open_session(port)
+        session.observe(observe)
+        await session.start(f"import urllib.request\nx = urllib.request.urlopen('http://{place}/')", port)
+        ended = await session.receive(port)
+        assert isinstance(ended, Finished)
+        assert ended.failure is None
+        may_end.set()
+        assert begun.wait(60)  # which leaves the loop no turn before
+        await session.rest(port)
+        assert turns == ["had"]
+        session.close()
+        executor.cleanup()
+        port.close()
