@@ -248,13 +248,13 @@ def test_a_signal_ends_the_run_and_leaves_no_process(service: Service, number: i
         children = children_of(process.pid)
         assert children
         process.send_signal(number)
-        rest, errors = process.communicate(timeout=20)
+        rest, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in errors
-    assert "Interrupted" in rest or number == signal.SIGTERM
+    assert "Interrupted" in rest
     assert eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     (run,) = [json.loads(line) for line in actloop("runs", "--json").stdout.splitlines()]
-    assert run["state"] in ("interrupted", "failed")
+    assert run["state"] == "interrupted"
 
 
 def read_until(terminal: int, text: str, shown: str = "", again: bytes = b"") -> str:

@@ -40,7 +40,7 @@ TURNS = 3
 MANY_TURNS = 12
 """More than it has before, between and after the few calls that would write or read JSON at once."""
 
-ATTEMPTS = 10
+ATTEMPTS = 60
 """On a machine that has much else to do, a loop may get fewer than it is left."""
 
 

@@ -73,7 +73,7 @@ async def _note_end(run: Run, error: BaseException, port: Port) -> None:
     """A run that ended without an answer says why."""
     if run.state != "running":
         return
-    stopped = (AgentInterruptedError, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
+    stopped = (AgentInterruptedError, KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
     try:
         # One that is cancelled or closed may not suspend any more.
         await _rest(run, port if isinstance(error, Exception) else BlockingWaiter())
