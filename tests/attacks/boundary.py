@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.attacks.arena import BROKEN, Sandboxed, is_loot
+from tests.attacks.arena import BROKEN, LONG, SLACK, Sandboxed, is_loot
 from tests.attacks.attack import HARNESS
 from tests.attacks.host import descendants, forget_peak, peak_memory
 from tests.attacks.workplace import Workplace
@@ -32,19 +32,11 @@ if TYPE_CHECKING:
     from tests.attacks.attack import Attack
     from tests.attacks.host import Host
 
-SLACK = 20.0
-"""Seconds beyond its limit after which a program counts as one that cannot be ended: several run at once."""
-
 WALL = 2.0
 """Seconds that a program may run here at most."""
 
 LEAST = 1.0
 """Seconds that it has at least, since several at once take them from each other."""
-
-LONG = 30.0
-"""Seconds for one that says something that ends its session: millions of bytes, through slow streams. And for one that
-could not be prepared in its time, as on a machine that has much else to do."""
-
 
 ABSENT = frozenset((*BROKEN, "ModuleNotFoundError", "ImportError", "NotImplementedError"))
 """Failures that say that a platform has no such module, name or piece of syntax as an attack uses."""
@@ -208,7 +200,7 @@ class Boundary:
         return peak_memory()
 
     def _left(self) -> list[str]:
-        until = time.monotonic() + 20.0
+        until = time.monotonic() + SLACK
         while True:
             more = [now - then for now, then in zip(self._held(), self._most, strict=True)]
             sandboxes = self._remains()

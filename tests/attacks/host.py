@@ -159,7 +159,7 @@ class Host:
         return found
 
 
-def left_over(pid: int, before: set[int], allowed: int = 0, seconds: float = 3.0) -> list[int]:
+def left_over(pid: int, before: set[int], allowed: int = 0, seconds: float = 30.0) -> list[int]:
     """Processes that a zygote has more than before; empty as soon as there are no more than allowed."""
     until = time.monotonic() + seconds
     while True:

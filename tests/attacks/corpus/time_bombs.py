@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.attacks.attack import COMMON, Family
 
 processor = Family("processor-bombs", wall=0.3, prelude=COMMON)
-processor.add("a-loop", "while True: pass", ends="TimeoutError", dies=False)
+processor.add("a-loop", "while True: pass", ends="TimeoutError")
 processor.add("a-huge-power", "10**10**8", ends="TimeoutError")
 processor.add("a-huge-factorial", "import math; math.factorial(10**8)", ends="TimeoutError")
 processor.add(
@@ -120,7 +120,7 @@ processor.add(
     """,
     ends="TimeoutError",
 )
-processor.add("asleep-for-ever", "import time; time.sleep(10**6)", ends="TimeoutError", dies=False)
+processor.add("asleep-for-ever", "import time; time.sleep(10**6)", ends="TimeoutError")
 processor.add(
     "a-lock-for-ever", "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()", ends="TimeoutError"
 )

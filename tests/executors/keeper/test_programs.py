@@ -78,16 +78,28 @@ def test_threads_get_no_time_between_snippets(one: Kept) -> None:
     )
     driver.value("threading.Thread(target=tick, daemon=True).start()")
     pid = guest_of(one)
-    assert eventually(lambda: state_of(pid) == "T")
-    before = driver.value("ticks")
-    assert eventually(lambda: state_of(pid) == "T")
+    assert eventually(lambda: is_stopped(pid))
+    used = time_of(pid)
     time.sleep(0.2)
-    driver.value("1")
-    assert driver.value("ticks") >= before
+    assert time_of(pid) == used
+    before = driver.value("ticks")
+    assert eventually(lambda: driver.value("ticks") > before), "it goes on while programs run"
 
 
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def is_stopped(pid: int) -> bool:
+    """Whether none of its threads runs."""
+    return {stat_of(int(thread))[0] for thread in os.listdir(f"/proc/{pid}/task")} == {"T"}
+
+
+def time_of(pid: int) -> tuple[int, int]:
+    """Processor time that it has used, as itself and in the kernel: of its threads all together."""
+    _, *fields = stat_of(pid)
+    return int(fields[10]), int(fields[11])
+
+
+def stat_of(pid: int) -> list[str]:
+    """What the kernel tells of it, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def test_processor_time_is_limited_too() -> None:

@@ -7,16 +7,20 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.driving import WAITER
 
 from actloop.errors import InterpreterError
+from actloop.executors.files.state import CHANGING
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.session import Finished, SandboxLimits
+from actloop.executors.unsafe import UnsafeInProcessExecutor
 from actloop.executors.waiting import run_now
 from actloop.executors.workspace import FileChanges, Workspace, WorkspaceFile
 
@@ -181,13 +185,18 @@ def test_an_open_file_that_was_not_closed_is_taken_when_it_is(folder: Path) -> N
 
 
 @kinds
-def test_nothing_is_left_of_a_copy(kind: type[Any], folder: Path) -> None:
-    before = set(os.listdir("/tmp")), len(os.listdir("/proc/self/fd"))
+def test_nothing_is_left_of_a_copy(
+    kind: type[Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with writable(folder, kind) as executor:
         executor("open('x.txt', 'w').write('x')")
+        assert bool(os.listdir(temporary)) is (kind is UnsafeInProcessExecutor)  # the other's is in its sandbox
     with kind(["os"], workspace=folder) as executor:
         executor("open('x.txt').read()")
-    assert {name for name in set(os.listdir("/tmp")) - before[0] if name.startswith("actloop-workspace")} == set()
+    assert os.listdir(temporary) == []
     assert ".part" not in "".join(contents(folder))
 
 
@@ -209,38 +218,49 @@ def test_a_program_that_fails_at_a_file_is_told_what_to_do(code: str, may_write:
 
 
 def test_on_an_event_loop_nothing_blocks(folder: Path) -> None:
+    """A file is about to be put into its place, and waits for another session that changes the folder."""
     from actloop.runtime.ports import Asyncio, Interrupt
+
+    size = 8 << 20
+    held, went_on = threading.Event(), threading.Event()
+
+    def change() -> bool:
+        with CHANGING:
+            held.set()
+            return went_on.wait(20)
+
+    def waits() -> bool:
+        """Whether all of the file is there, and not yet under its name."""
+        return any(part.stat().st_size == size for part in folder.glob(".*.part"))
+
+    async def tick() -> None:
+        ticks = 0
+        while ticks < 5:
+            await asyncio.sleep(0.01)
+            ticks += waits()
+        went_on.set()
 
     async def main() -> FileChanges | None:
         port = Asyncio(Interrupt())
-        executor = writable(folder, quota=32 << 20)
-        session = await executor.open_session(port)
+        session = await writable(folder, quota=32 << 20).open_session(port)
+        ticking = asyncio.create_task(tick())
         try:
-            await session.start("open('big.bin', 'wb').write(bytes(20 << 20))", port)
+            await session.start(f"open('big.bin', 'wb').write(bytes({size}))", port)
             while not isinstance(await session.receive(port), Finished):
                 pass
-            longest, ticking = 0.0, True
-
-            async def tick() -> None:
-                nonlocal longest
-                while ticking:
-                    before = time.monotonic()
-                    await asyncio.sleep(0)
-                    longest = max(longest, time.monotonic() - before)
-
-            ticks = asyncio.create_task(tick())
-            changes = await session.take_files(port)
-            ticking = False
-            await ticks
-            assert longest > 0
-            return changes
+            return await session.take_files(port)
         finally:
+            ticking.cancel()
             session.close()
             port.close()
 
-    changes = asyncio.run(main())
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        assert held.wait(60)
+        changes = asyncio.run(main())
+        assert changing.result(), "the loop stood still meanwhile"
     assert changes is not None
-    assert [file.size for file in changes.created] == [20 << 20]
+    assert [file.size for file in changes.created] == [size]
 
 
 def test_a_session_without_a_workspace_has_nothing_to_take(folder: Path) -> None:
