@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.driving import WAITER, Driver
+from tests.waiting import eventually
 
 from actloop.errors import AgentInterruptedError, InterpreterError
+from actloop.executors.guest_session import GuestSession
 from actloop.executors.local import LocalPythonExecutor
 from actloop.executors.session import Call, Finished, RemoteTool, SandboxLimits, Session
 from actloop.executors.waiting import BlockingWaiter, run_now
@@ -264,11 +266,17 @@ def test_time_in_which_the_host_works_is_not_counted(open_driver: Opener) -> Non
 
 
 def test_cpu_time_that_a_thread_burns_meanwhile_is_counted(open_driver: Opener) -> None:
-    driver = open_driver(SandboxLimits(wall=0.4), slow=lambda: time.sleep(1))
+    def slow() -> None:
+        assert isinstance(driver.session, GuestSession)
+        process = driver.session._process  # pyright: ignore[reportPrivateUsage]
+        before = process.cpu_time() or 0.0
+        assert eventually(lambda: (process.cpu_time() or 0.0) - before > 1.1)
+
+    driver = open_driver(SandboxLimits(wall=1), slow=slow)
     burn = (
         "import threading\nt = threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True)\nt.start()\n"
     )
-    failure = driver.run(burn + "slow()\nimport time\ntime.sleep(0.3)").failure
+    failure = driver.run(burn + "slow()\nimport time\ntime.sleep(0.9)").failure
     assert failure is not None
     assert failure.kind == "TimeoutError"
 
@@ -306,7 +314,7 @@ except BaseException:
     run_now(driver.session.define(WAITER, tools=[RemoteTool("wait_for_it")]))
     run_now(driver.session.start(code, WAITER))
     assert isinstance(run_now(driver.session.receive(WAITER)), Call)
-    timer = threading.Timer(0.6, driver.session.interrupt)
+    timer = threading.Timer(3.0, driver.session.interrupt)
     timer.start()
     ended = driver.finish()
     timer.join()
@@ -316,10 +324,11 @@ except BaseException:
 
 
 def test_an_interrupt_from_another_thread_kills_what_does_not_end(open_driver: Opener) -> None:
-    driver = open_driver(ready=lambda: None)
-    timer = threading.Timer(0.2, driver.session.interrupt)
-    timer.start()
-    failure = driver.run(STUBBORN).failure
+    driver = open_driver()
+    timer = threading.Timer(1.0, driver.session.interrupt)
+    driver.tools["ready"] = timer.start
+    run_now(driver.session.define(WAITER, tools=[RemoteTool("ready")]))
+    failure = driver.run(f"ready()\n{STUBBORN}").failure
     timer.join()
     assert failure is not None
     assert (failure.kind, failure.lost) == ("KeyboardInterrupt", True)

@@ -459,7 +459,7 @@ def test_nothing_is_left_of_a_paused_guest_when_its_host_is_killed() -> None:
     with host:
         assert host.stdout is not None
         guest = int(host.stdout.readline())
-        assert "T (stopped)" in Path(f"/proc/{guest}/status").read_text()
+        assert eventually(lambda: "T (stopped)" in Path(f"/proc/{guest}/status").read_text())
         host.send_signal(signal.SIGKILL)
         host.wait()
         assert eventually(lambda: not os.path.exists(f"/proc/{guest}"))

@@ -115,8 +115,8 @@ def test_an_option_that_the_service_does_not_know(make: Callable[..., ModalExecu
 
 
 def test_a_service_that_takes_too_long(make: Callable[..., ModalExecutor], account: Account) -> None:
-    account.faults["SandboxCreateV2"] = Fault(delay=1.5, times=1)
-    assert "in time" in refused(make(start_timeout=0.5))
+    account.faults["SandboxCreateV2"] = Fault(delay=5.0, times=1)
+    assert "in time" in refused(make(start_timeout=3.0))
     assert eventually(lambda: account.machines and not account.alive)
     assert [machine.why_over for machine in account.machines] == ["terminated"]
 

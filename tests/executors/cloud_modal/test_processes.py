@@ -24,9 +24,10 @@ executor = ModalExecutor([], None, create_kwargs={"idle_timeout": 1})
 print(executor("6 * 7").output, flush=True)
 """
 SILENT = """
-import actloop.executors.cloud as cloud
+import actloop.executors.cloud as cloud, actloop.executors.stream as stream
+stream._BEAT = 0.3
 whole = cloud.program
-cloud.program = lambda options: whole({**options, "keep": {**options["keep"], "silence": 1.5}})
+cloud.program = lambda options: whole({**options, "keep": {**options["keep"], "silence": 5}})
 """
 """Shortens the time in which a keeper must hear of its host, so that the test need not wait a minute."""
 
@@ -102,6 +103,7 @@ def test_a_host_that_is_killed_leaves_nothing_running(server: ModalServer, accou
     process = started(server, f"{SILENT}\n{OPENED}\nexecutor('while True: pass')")
     assert process.stdout is not None
     assert process.stdout.readline() == "42\n"
+    time.sleep(6)  # longer than a keeper bears silence
     assert len(account.alive) == 1
     process.kill()
     process.communicate()

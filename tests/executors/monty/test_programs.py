@@ -75,7 +75,7 @@ def test_names_that_nothing_defines_are_not_called(open_driver: Callable[..., Dr
 
 
 def test_sleep_takes_time_and_gathered_sleeps_overlap(open_driver: Callable[..., Driver]) -> None:
-    driver = open_driver(SandboxLimits(wall=1.0))
+    driver = open_driver(SandboxLimits(wall=5.0))
     began = time.monotonic()
     assert (
         driver.value("import asyncio, time\ntime.sleep(0.1)\nawait asyncio.gather(*[asyncio.sleep(0.2)] * 1)\n5") == 5

@@ -31,7 +31,7 @@ def test_headers_that_are_too_long_are_refused(server: Server) -> None:
 
 def test_a_client_that_never_ends_its_headers_is_dropped(server: Server) -> None:
     """Slowloris."""
-    with way(server.place, times=Times(head=0.2)) as out:
+    with way(server.place, times=Times(head=1.0)) as out:
         with out.connect() as client:
             ended = threading.Event()
 
@@ -57,12 +57,12 @@ def test_what_moves_no_more_is_ended() -> None:
         hear(connection)
 
     with talking(silent) as place:
-        with way(place, times=Times(idle=0.1)) as out:
+        with way(place, times=Times(idle=1.0)) as out:
             assert out.get(f"http://{place}/").startswith(b"HTTP/1.1 504 ")
             client, _ = out.tunnel(place)
             hear(client)
             assert [request.refused for request in out.told] == ["", ""]
-        with way(place, times=Times(total=0.1)) as out:
+        with way(place, times=Times(total=1.0)) as out:
             assert out.get(f"http://{place}/").startswith(b"HTTP/1.1 504 ")
 
 
