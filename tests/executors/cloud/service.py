@@ -61,7 +61,8 @@ class Service:
     """A stand-in for a cloud service.
 
     Attributes:
-        requests: All that came.
+        requests: All that came, unless it is not to keep a record.
+        remembers: Whether it keeps one.
         machines: The sandboxes by name, those that were removed too.
         faults: What goes wrong.
         cut: Called with each piece of a stream before it is sent: what is sent instead; None cuts the connection.
@@ -73,6 +74,7 @@ class Service:
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
+        self.remembers = True
         self.machines: dict[str, Machine] = {}
         self.faults: list[Fault] = []
         self.cut: Callable[[bytes], bytes | None] = lambda piece: piece
@@ -166,8 +168,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Recorded(self.command, parts.path, parts.query, headers, self._body())
-        with self.service.lock:
-            self.service.requests.append(request)
+        if self.service.remembers:
+            with self.service.lock:
+                self.service.requests.append(request)
         fault: Fault | None = self.service.fault_of(request)
         if fault is not None:
             time.sleep(fault.wait)

@@ -97,6 +97,7 @@ def _e2b() -> Generator[Mapping[str, Any]]:
     from tests.executors.cloud.e2b_service import E2BService
 
     with E2BService() as service:
+        service.remembers = False
         _living["e2b"] = lambda: len(service.live())
         yield service.options
 
@@ -106,6 +107,7 @@ def _blaxel() -> Generator[Mapping[str, Any]]:
     from tests.executors.cloud.blaxel_service import BlaxelService
 
     with BlaxelService() as service:
+        service.remembers = False
         _living["blaxel"] = lambda: len(service.live())
         yield service.options
 
@@ -134,8 +136,8 @@ class Subject:
         surroundings: What has to stand while it is used, such as a server; gives further options.
         remains: How many sandboxes there are, while the surroundings stand, that are no processes of this one, such as
             containers.
-        grows: KiB by which this process may grow with each session. Services that stand in keep a record of all that
-            they were sent in this very process.
+        grows: KiB by which this process may grow with each session, beside a few MiB at once. Services that stand in
+            are in this very process, and remember what sandboxes they had.
         make: Makes one: called with the name, the authorised imports and options.
         attacks: Families of the corpus that it is attacked with; None for all. Executors that are tested at the wire,
             with a plain process where the service has a virtual machine, are attacked over the protocol only.
@@ -214,7 +216,7 @@ EXECUTORS: dict[str, Subject] = {
             why_not=_no_e2b,
             surroundings=_e2b,
             remains=_remaining("e2b"),
-            grows=512,
+            grows=64,
             attacks=AT_THE_WIRE,
         ),
         Subject(
@@ -223,7 +225,7 @@ EXECUTORS: dict[str, Subject] = {
             why_not=_no_blaxel,
             surroundings=_blaxel,
             remains=_remaining("blaxel"),
-            grows=1536,
+            grows=64,
             attacks=AT_THE_WIRE,
         ),
         Subject(
@@ -233,7 +235,7 @@ EXECUTORS: dict[str, Subject] = {
             why_not=_no_modal,
             surroundings=_modal,
             remains=_remaining("modal"),
-            grows=512,
+            grows=64,
             attacks=AT_THE_WIRE,
         ),
     )
