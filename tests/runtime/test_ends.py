@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.runtime.gates import Gate
 
 from actloop import CodeAgent
 from actloop.executors.waiting import run_now
@@ -25,18 +25,6 @@ from actloop.values.usage import TokenUsage
 
 if TYPE_CHECKING:
     from actloop.loop.effects import Loop
-
-
-class Gate:
-    """Holds a thread up until it is let through."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def pass_through(self) -> None:
-        self.reached.set()
-        assert self.opened.wait(90)
 
 
 async def cancel_again_and_again(task: asyncio.Task[Any]) -> None:

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.runtime.gates import Held
 
 from actloop import CodeAgent, MontyExecutor, tool
 from actloop.executors.guest_session import GuestSession
@@ -76,19 +77,6 @@ class Patient:
     def __repr__(self) -> str:
         self._heart.wait()
         return "<patient>"
-
-
-class Held:
-    """Its `repr` is there once it is let go."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.let_go = threading.Event()
-
-    def __repr__(self) -> str:
-        self.asked.set()
-        assert self.let_go.wait(90)
-        return "<held>"
 
 
 class Port(Asyncio):
@@ -232,10 +220,10 @@ async def test_an_answer_that_is_cancelled_while_it_is_encoded_can_be_given_anew
     call = await called(session, port, "x = ask()\nlen(x)")
     held = Held()
     answer = asyncio.create_task(session.answer(call.id, [held], port))
-    assert await asyncio.to_thread(held.asked.wait, 60)
+    assert await asyncio.to_thread(held.reached.wait, 60)
     answer.cancel()
     await asyncio.sleep(0)
-    held.let_go.set()
+    held.opened.set()
     with pytest.raises(asyncio.CancelledError):
         await answer
     await session.answer(call.id, [1, 2, 3], port)
@@ -283,7 +271,7 @@ async def test_a_result_is_not_answered_to_a_program_that_has_ended_meanwhile(po
         held = Held()
         answer = asyncio.create_task(session.answer(call.id, [held], port))
         assert await finished(session, port) == 5
-        held.let_go.set()
+        held.opened.set()
         await answer
         await session.start("6", port)
         assert await finished(session, port) == 6
@@ -350,12 +338,12 @@ def test_an_event_waits_for_no_other_that_is_encoded(tmp_path: Path) -> None:
     )
     first = threading.Thread(target=run.emit, args=(ToolReturned(id="1", result=[held]),), daemon=True)
     first.start()
-    assert held.asked.wait(60)
+    assert held.reached.wait(60)
     second = threading.Thread(target=run.emit, args=(ToolReturned(id="2", result=2),), daemon=True)
     second.start()
     second.join(60)
     waited = second.is_alive()
-    held.let_go.set()
+    held.opened.set()
     first.join(60)
     second.join(60)
     assert not waited

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock, patch
 
 import pytest
+from tests.runtime.gates import Held
 
 from actloop.journal.base import Journal, MemoryJournal
 from actloop.journal.sqlite import SQLiteJournal
@@ -117,28 +118,15 @@ def test_an_append_that_has_every_attribute_is_called() -> None:
     assert call.args[1].result == 2
 
 
-class Held:
-    """Its `repr`, which encoding needs, is there once it is let go."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.let_go = threading.Event()
-
-    def __repr__(self) -> str:
-        self.asked.set()
-        assert self.let_go.wait(90)
-        return "<held>"
-
-
 def test_times_do_not_go_back_where_a_later_event_is_written_first(tmp_path: Path) -> None:
     journal, memory, held = SQLiteJournal(tmp_path / "journal.db"), MemoryJournal(), Held()
     times = iter([1.0, 2.0, 3.5])
     run = a_run(journal, memory, now=lambda: next(times))
     first = threading.Thread(target=run.emit, args=(ToolReturned(id="1", result=['"time":5', held]),), daemon=True)
     first.start()
-    assert held.asked.wait(60)
+    assert held.reached.wait(60)
     run.emit(ToolReturned(id="2", result=2))
-    held.let_go.set()
+    held.opened.set()
     first.join(60)
     run.emit(ToolReturned(id="3", result=3))
     for sink in (journal, memory):
